@@ -1,0 +1,1 @@
+"""Making the network: data, network, train, distill, evaluate, register."""

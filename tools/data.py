@@ -1,0 +1,191 @@
+"""Photographs in, training batches out: greys as old film made them, hints as users and pipelines give them.
+
+A photograph stays an (H, W, 3) uint8 sRGB array in ordinary memory until it is sampled; everything random is drawn from
+one generator a worker, seeded by (seed, batch index), so that a resumed run sees the batches it would have seen.
+"""
+
+from __future__ import annotations
+
+import io
+import queue
+import tarfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from edgecolor._color import rgb_to_lab
+from tools.network import STRIDE
+
+Array = npt.NDArray[np.float32]
+Photo = npt.NDArray[np.uint8]
+
+SUFFIXES = {".avif", ".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+
+
+def read_photos(source: Path, limit: int | None = None) -> dict[str, Photo]:
+    """Every picture of a tar file or folder as {name: (H, W, 3) uint8 sRGB}, sorted by name."""
+    if source.is_dir():
+        files = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)[:limit]
+        encoded = [(path.name, path.read_bytes()) for path in files]
+    else:
+        with tarfile.open(source) as tar:
+            members = sorted((m for m in tar if Path(m.name).suffix.lower() in SUFFIXES), key=lambda m: m.name)
+            files_in_tar = [(m.name, tar.extractfile(m)) for m in members[:limit]]
+            encoded = [(name, file.read()) for name, file in files_in_tar if file is not None]
+
+    def decode(item: tuple[str, bytes]) -> tuple[str, Photo]:
+        with Image.open(io.BytesIO(item[1])) as image:
+            return item[0], np.asarray(image.convert("RGB"))
+
+    with ThreadPoolExecutor() as pool:
+        return dict(pool.map(decode, encoded))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step learns from."""
+
+    planes: Array
+    """(N, 4, S, S): L*, hint a*, hint b*, trust."""
+    target: Array
+    """(N, 3, S/4, S/4): the true L*, a*, b*."""
+
+
+def crop(photo: Photo, size: int, rng: np.random.Generator, zoom: float = 1.6) -> Photo:
+    """A random square of the photograph, 1/zoom to all of its short side, mirrored half the time, resized to ``size``."""
+    height, width = photo.shape[:2]
+    side = int(round(min(height, width) / rng.uniform(1, zoom)))
+    top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
+    square = photo[top : top + side, left : left + side]
+    if rng.random() < 0.5:
+        square = square[:, ::-1]
+    method = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
+    return cv2.resize(np.ascontiguousarray(square), (size, size), interpolation=method)
+
+
+def film_grey(rgb: Photo, rng: np.random.Generator) -> Array:
+    """What a black-and-white process might have kept of a scene: (H, W) grey in [0, 1], gamma-encoded.
+
+    Spectral response (orthochromatic film is blind to red), tone curve, fading, blur, grain, JPEG.
+    """
+    picture = rgb.astype(np.float32) / 255
+    response = rng.choice(["panchromatic", "orthochromatic", "blue", "any"])
+    weights = {
+        "panchromatic": rng.normal([0.30, 0.55, 0.15], 0.06),
+        "orthochromatic": rng.normal([0.05, 0.55, 0.40], 0.05),
+        "blue": rng.normal([0.02, 0.18, 0.80], 0.05),
+        "any": rng.dirichlet([1.5, 3.0, 1.0]),
+    }[response].clip(0)
+    grey = np.power(cv2.transform(picture**2.2, (weights / weights.sum())[None].astype(np.float32)), 1 / 2.2)
+    if rng.random() < 0.6:
+        grey = grey ** np.float32(rng.uniform(0.65, 1.5))
+        steep = rng.uniform(0.01, 4)
+        grey = (np.tanh(steep * (grey - 0.5)) / np.tanh(steep / 2) + 1) / 2
+    if rng.random() < 0.4:
+        black, white = rng.uniform(0, 0.2), rng.uniform(0.8, 1)
+        grey = black + grey * (white - black)
+    if rng.random() < 0.4:
+        shrink = rng.uniform(1, 3)
+        small = (max(8, int(grey.shape[1] / shrink)), max(8, int(grey.shape[0] / shrink)))
+        grey = cv2.resize(cv2.resize(grey, small, interpolation=cv2.INTER_AREA), grey.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    if rng.random() < 0.4:
+        grain = rng.normal(0, rng.uniform(0.005, 0.06), grey.shape).astype(np.float32)
+        grey = grey + cv2.GaussianBlur(grain, (0, 0), rng.uniform(0.3, 0.9))
+    if rng.random() < 0.3:
+        level = cv2.convertScaleAbs(grey, alpha=255)
+        worn = cv2.imencode(".jpg", level, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))])[1]
+        grey = cv2.imdecode(worn, cv2.IMREAD_GRAYSCALE).astype(np.float32) / 255
+    return np.clip(grey, 0, 1, dtype=np.float32)
+
+
+def sparse_hints(ab: Array, rng: np.random.Generator) -> Array:
+    """One to a hundred small patches of the true colour: (3, S, S) planes a*, b*, trust 1."""
+    size = ab.shape[0]
+    planes = np.zeros((3, size, size), np.float32)
+    for _ in range(int(100 ** rng.random())):
+        radius = int(rng.integers(0, 4))
+        y, x = rng.integers(0, size, 2)
+        patch = np.s_[max(0, y - radius) : y + radius + 1, max(0, x - radius) : x + radius + 1]
+        planes[0][patch], planes[1][patch] = ab[patch].mean((0, 1)) + rng.normal(0, 1.5, 2)
+        planes[2][patch] = 1
+    return planes
+
+
+def dense_hints(ab: Array, rng: np.random.Generator) -> Array:
+    """The whole picture's chroma, coarse, shifted, pale or noisy, sometimes with holes: (3, S, S), trust 0.5.
+
+    It stands for the global pass that a tile is told of, and for the frame before this one.
+    """
+    size = ab.shape[0]
+    cells = int(rng.choice([4, 8, 16, 32]))
+    coarse = cv2.resize(ab, (cells, cells), interpolation=cv2.INTER_AREA)
+    coarse = coarse * np.float32(rng.uniform(0.5, 1.2)) + rng.normal(0, rng.uniform(0, 8), 2).astype(np.float32)
+    coarse = coarse + rng.normal(0, rng.uniform(0, 8), coarse.shape).astype(np.float32)
+    shift = rng.uniform(-0.04, 0.04, 2) * size
+    matrix = np.array([[size / cells, 0, shift[0]], [0, size / cells, shift[1]]])
+    planes = np.empty((3, size, size), np.float32)
+    planes[:2] = cv2.warpAffine(coarse, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE).transpose(2, 0, 1)
+    planes[2] = 0.5
+    if rng.random() < 0.4:
+        noise = rng.random((6, 6)).astype(np.float32)
+        planes *= cv2.resize(noise, (size, size)) > rng.uniform(0.2, 0.6)
+    return planes
+
+
+def sample(photo: Photo, size: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """One training pair: (4, S, S) planes and (3, S/4, S/4) true L*a*b*."""
+    rgb = crop(photo, size, rng)
+    lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+    planes = np.zeros((4, size, size), np.float32)
+    if rng.random() < 0.35:
+        grey = film_grey(rgb, rng)
+        planes[0] = cv2.cvtColor(cv2.merge([grey, grey, grey]), cv2.COLOR_RGB2Lab)[..., 0]
+    else:
+        planes[0] = lab[..., 0]
+    chance = rng.random()
+    if chance < 0.15:
+        planes[1:] = sparse_hints(lab[..., 1:], rng)
+    elif chance < 0.3:
+        planes[1:] = dense_hints(lab[..., 1:], rng)
+    target = cv2.resize(lab, (size // STRIDE, size // STRIDE), interpolation=cv2.INTER_AREA)
+    return planes, target.transpose(2, 0, 1)
+
+
+def batches(photos: list[Photo], size: int, count: int, seed: int, first: int, workers: int = 1) -> Iterator[Batch]:
+    """Endless batches from number ``first`` on, each epoch in a new order, made ahead in ``workers`` threads."""
+
+    def make(number: int) -> Batch:
+        rng = np.random.default_rng([seed, number])
+        per_epoch = len(photos) // count
+        epoch, position = divmod(number, per_epoch)
+        order = np.random.default_rng([seed, epoch, 0]).permutation(len(photos))
+        chosen = order[position * count : (position + 1) * count]
+        pairs = [sample(photos[index], size, rng) for index in chosen]
+        return Batch(np.stack([planes for planes, _ in pairs]), np.stack([target for _, target in pairs]))
+
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: queue.Queue[threading.Event | object] = queue.Queue()
+        number = first
+        for _ in range(4):
+            ahead.put(pool.submit(make, number))
+            number += 1
+        while True:
+            yield ahead.get().result()  # type: ignore[attr-defined]
+            ahead.put(pool.submit(make, number))
+            number += 1
+
+
+def validation_planes(photo: Photo) -> tuple[Array, Array]:
+    """A photograph cut to multiples of 32, without hints: (4, H, W) planes and (H, W, 3) true L*a*b*."""
+    height, width = (side // 32 * 32 for side in photo.shape[:2])
+    lab = rgb_to_lab(photo[:height, :width].astype(np.float64) / 255).astype(np.float32)
+    planes = np.zeros((4, height, width), np.float32)
+    planes[0] = lab[..., 0]
+    return planes, lab
