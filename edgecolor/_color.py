@@ -168,3 +168,10 @@ def ab_bins() -> FloatArray:
     chroma = np.expm1(compressed) / _COMPRESSION
     angle = index * math.pi * (3 - math.sqrt(5))
     return np.stack([chroma * np.cos(angle), chroma * np.sin(angle)], axis=-1).astype(np.float32)
+
+
+def decode_bins(logits: FloatArray, temperature: float) -> FloatArray:
+    """(128, h, w) bin logits to the annealed mean (h, w, 2) a*, b*: Zhang, Isola & Efros 2016, section 2.3."""
+    weights = np.exp((logits - logits.max(axis=0)) / temperature)
+    mean = np.tensordot(weights, ab_bins(), axes=(0, 0)) / weights.sum(axis=0)[..., None]
+    return mean.astype(np.float32)

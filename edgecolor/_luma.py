@@ -39,9 +39,7 @@ class Luma:
         part = self.picture[start:stop]
         if part.ndim == 2 and part.dtype != np.float32:
             luminance_of, root_of = _tables(part.dtype.name)
-            if part.dtype == np.uint8:
-                return cv2.LUT(part, luminance_of), cv2.LUT(part, root_of)  # type: ignore[return-value]
-            return luminance_of[part], root_of[part]
+            return _look_up(luminance_of, part), _look_up(root_of, part)
         luminance = _luminance(part)
         return luminance, lab_f(luminance).astype(np.float32)
 
@@ -93,18 +91,23 @@ def _is_grey(array: Picture) -> bool:
     return np.array_equal(red, green) and np.array_equal(green, blue)
 
 
-def _white(dtype: np.dtype[Any]) -> float:
-    return 1.0 if dtype == np.float32 else float(np.iinfo(dtype).max)
-
-
 def _luminance(part: Picture) -> Plane:
     """Y in [0, 1] of grey or sRGB values of any accepted type."""
-    linear = srgb_to_linear(part.astype(np.float64) / _white(part.dtype))
-    return (linear if linear.ndim == 2 else linear @ LUMINANCE).astype(np.float32)
+    if part.dtype == np.float32:
+        linear = srgb_to_linear(part.astype(np.float64)).astype(np.float32)
+    else:
+        linear = _look_up(_tables(part.dtype.name)[0], part)
+    return linear if linear.ndim == 2 else cv2.transform(linear, LUMINANCE[None].astype(np.float32))  # type: ignore[return-value]
+
+
+def _look_up(table: Plane, codes: Picture) -> Plane:
+    """``table[codes]``, four times faster where OpenCV can do it."""
+    return cv2.LUT(codes, table) if codes.dtype == np.uint8 else table[codes]  # type: ignore[return-value]
 
 
 @cache
 def _tables(dtype: str) -> tuple[Plane, Plane]:
+    """Y and f(Y) of every code of an integer type."""
     codes = np.arange(np.iinfo(dtype).max + 1)
     luminance = srgb_to_linear(codes / codes[-1])
     return luminance.astype(np.float32), lab_f(luminance).astype(np.float32)

@@ -1,0 +1,55 @@
+"""The seam to what runs the network: a Protocol of two members, and the function that picks an implementation."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecolor._errors import EngineUnavailableError
+from edgecolor._models import ModelFile
+
+EngineName = Literal["auto", "onnxruntime", "tensorrt"]
+OutputName = Literal["colors", "logits"]
+Array = npt.NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """Runs one model."""
+
+    @property
+    def description(self) -> str:
+        """What really runs, for people: runtime, version, device."""
+        ...
+
+    def run(self, planes: Array, *outputs: OutputName) -> tuple[Array, ...]:
+        """Answer for (N, 4, H, W) float32 planes: L* [0, 100], hint a*, hint b*, trust [0, 1]; H, W multiples of 32.
+
+        ``colors`` is (N, 3, H/4, W/4): a*, b*, confidence [0, 1]. ``logits`` is (N, 128, H/4, W/4).
+        """
+        ...
+
+
+def installed_engines() -> list[EngineName]:
+    """The engines that this installation could open, best first."""
+    return ["onnxruntime"] if find_spec("onnxruntime") else []
+
+
+def open_engine(name: EngineName, model: ModelFile) -> Engine:
+    """Open a model in the named engine; "auto" takes the best that is installed.
+
+    Raises:
+        EngineUnavailableError: The engine is not installed.
+        ModelIntegrityError: The model file is damaged.
+    """
+    if name == "tensorrt":
+        raise EngineUnavailableError(
+            "engine='tensorrt' is not in this release of edgecolor; use engine='onnxruntime', or 'auto', which takes it"
+        )
+    if "onnxruntime" not in installed_engines():
+        raise EngineUnavailableError("ONNX Runtime is not installed; run: pip install onnxruntime")
+    from edgecolor._ort import OrtEngine
+
+    return OrtEngine(model)
