@@ -8,8 +8,10 @@ difference that has no luminance; where it would leave the gamut it shrinks, and
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -25,7 +27,7 @@ GUIDE_RADIUS = 4
 GUIDE_EPSILON = 36.0
 """Variance of L* below which a window counts as flat and its chroma is only averaged."""
 
-_STRIP_PIXELS = 1 << 17
+_STRIP_PIXELS = 1 << 16
 """Pixels worked on at once: a few planes of them stay in a core's second-level cache."""
 
 _DARKEST_ROOT = np.float32(6 / 29)
@@ -40,18 +42,30 @@ class ChromaField:
     size: tuple[int, int]
     """Height and width of the picture in pixels."""
 
-    def rows(self, start: int, stop: int, lightness: Plane) -> tuple[Plane, Plane]:
-        """a* and b* of some rows, each (stop - start, W) float32, given their L*."""
+    def rows(self, start: int, stop: int, root: Plane) -> tuple[Plane, Plane]:
+        """a*/500 and -b*/200 of some rows, the steps from f(Y) to f(X) and f(Z), each (stop - start, W) float32.
+
+        Args:
+            start: First row.
+            stop: Row after the last.
+            root: f(Y) of these rows, (stop - start, W).
+        """
         height, width = self.size
-        grid_rows = self.coefficients.shape[0]
-        first, weights = _interpolation(start, stop, height, grid_rows)
-        part = self.coefficients[first : first + weights.shape[1]]
-        narrow = np.tensordot(weights, part, axes=1)
-        slope_a, offset_a, slope_b, offset_b = cv2.split(cv2.resize(narrow, (width, stop - start)))
-        for slope, offset in ((slope_a, offset_a), (slope_b, offset_b)):
-            np.multiply(slope, lightness, out=slope)
+        first, weights = _interpolation(start, stop, height, len(self._steps))
+        part = self._steps[first : first + weights.shape[1]]
+        narrow = (weights @ part.reshape(len(part), -1)).reshape(stop - start, -1, 4)
+        slope_x, offset_x, slope_z, offset_z = cv2.split(cv2.resize(narrow, (width, stop - start)))
+        for slope, offset in ((slope_x, offset_x), (slope_z, offset_z)):
+            np.multiply(slope, root, out=slope)
             np.add(slope, offset, out=slope)
-        return slope_a, slope_b  # type: ignore[return-value]
+        return slope_x, slope_z  # type: ignore[return-value]
+
+    @cached_property
+    def _steps(self) -> npt.NDArray[np.float32]:
+        """The coefficients for f(Y) instead of L* = 116 f(Y) - 16, and in units of f instead of a*, b*."""
+        slope, offset = self.coefficients[..., 0::2], self.coefficients[..., 1::2]
+        unit = np.array([1 / 500, -1 / 200], np.float32)
+        return np.stack([116 * slope * unit, (offset - 16 * slope) * unit], axis=-1).reshape(*slope.shape[:2], 4)
 
     def at(self, x: float, y: float) -> npt.NDArray[np.float32]:
         """The four coefficients (4,) at one pixel."""
@@ -85,30 +99,34 @@ def guide(ab: npt.NDArray[np.float32], lightness: Plane, size: tuple[int, int]) 
 
 def colored(luma: Luma, field: ChromaField) -> npt.NDArray[Any]:
     """(H, W, 3) sRGB in the dtype of the luma's picture, with the luma's lightness and the field's chroma."""
-    height, width = luma.size
-    out = np.empty((height, width, 3), luma.picture.dtype)
-    count = max(1, _STRIP_PIXELS // width)
+    out = np.empty((*luma.size, 3), luma.picture.dtype)
 
-    def work(start: int) -> None:
-        stop = min(start + count, height)
+    def work(start: int, stop: int) -> None:
         out[start:stop] = _encode(linear_rows(luma, field, start, stop), out.dtype)
 
-    starts = range(0, height, count)
-    if len(starts) == 1:
-        work(0)
-    else:
-        with ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1)) as pool:
-            list(pool.map(work, starts))
+    in_strips(luma.size, work)
     return out
+
+
+def in_strips(size: tuple[int, int], work: Callable[[int, int], None]) -> None:
+    """Call ``work(start, stop)`` for all rows of a picture of ``size``, a few rows a time, on all cores."""
+    height, width = size
+    count = max(1, _STRIP_PIXELS // width)
+    starts = range(0, height, count)
+    stops = (min(start + count, height) for start in starts)
+    if len(starts) == 1:
+        work(0, height)
+        return
+    with ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1)) as pool:
+        list(pool.map(work, starts, stops))
 
 
 def linear_rows(luma: Luma, field: ChromaField, start: int, stop: int) -> list[Plane]:
     """Linear-light R, G and B planes in [0, 1] of some rows, in gamut, with exactly the luma's luminance."""
     luminance, root = luma.rows(start, stop)
-    a, b = field.rows(start, stop, root * np.float32(116) - np.float32(16))
+    steps = field.rows(start, stop, root)
     np.maximum(root, _DARKEST_ROOT, out=root)  # below it the CIE curve is straight, with the slope it has there
-    x = _cube_difference(root, a * np.float32(1 / 500))
-    z = _cube_difference(root, b * np.float32(-1 / 200))
+    x, z = _cube_differences(root, steps)
     differences = [cv2.addWeighted(x, float(row[0]), z, float(row[2]), 0) for row in XYZN_TO_RGB]
     scale = _gamut_scale(luminance, differences)
     for difference in differences:
@@ -136,26 +154,31 @@ def _encode(planes: list[Plane], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     return cv2.merge(encoded)
 
 
-def _cube_difference(root: Plane, step: Plane) -> Plane:
-    """(root + step)³ - root³, zero where the step is zero."""
-    inner = step + np.float32(3) * root
-    np.multiply(inner, step, out=inner)
-    np.add(inner, np.float32(3) * root * root, out=inner)
-    np.multiply(inner, step, out=inner)
-    return inner
+def _cube_differences(root: Plane, steps: tuple[Plane, Plane]) -> tuple[Plane, Plane]:
+    """(root + step)³ - root³ in place of each step; zero where the step is zero."""
+    linear = np.float32(3) * root
+    square = linear * root
+    for step in steps:
+        inner = step + linear
+        np.multiply(inner, step, out=inner)
+        np.add(inner, square, out=inner)
+        np.multiply(step, inner, out=step)
+    return steps
 
 
 def _gamut_scale(luminance: Plane, differences: list[Any]) -> Plane:
     """The largest factor in [0, 1] on the differences that keeps luminance + difference within [0, 1]."""
     red, green, blue = differences
-    tiny = np.float32(1e-12)
-    up = cv2.max(cv2.max(red, green), blue)
-    down = cv2.min(cv2.min(red, green), blue)
-    np.maximum(up, tiny, out=up)
-    np.minimum(down, -tiny, out=down)
-    scale = np.minimum((np.float32(1) - luminance) / up, luminance / -down)
-    np.minimum(scale, 1, out=scale)
-    return scale
+    up, down = cv2.max(red, green), cv2.min(red, green)
+    cv2.max(up, blue, up)
+    cv2.min(down, blue, down)
+    # How many times its room each side takes; at black and white there is none, and chroma goes to zero.
+    np.divide(up, np.float32(1 + 1e-6) - luminance, out=up)
+    np.divide(down, luminance + np.float32(1e-12), out=down)
+    np.negative(down, out=down)
+    np.maximum(up, down, out=up)
+    np.maximum(up, 1, out=up)
+    return np.reciprocal(up, out=up)
 
 
 def _blur(plane: Any) -> Any:

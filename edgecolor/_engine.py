@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from edgecolor._errors import EngineUnavailableError
-from edgecolor._models import ModelFile
 
 EngineName = Literal["auto", "onnxruntime", "tensorrt"]
 OutputName = Literal["colors", "logits"]
@@ -37,13 +36,15 @@ def installed_engines() -> list[EngineName]:
     return ["onnxruntime"] if find_spec("onnxruntime") else []
 
 
-def open_engine(name: EngineName, model: ModelFile) -> Engine:
-    """Open a model in the named engine; "auto" takes the best that is installed.
+def open_engine(name: EngineName, model: bytes) -> Engine:
+    """Open a model, the content of its ONNX file, in the named engine; "auto" takes the best that is installed.
 
     Raises:
-        EngineUnavailableError: The engine is not installed.
-        ModelIntegrityError: The model file is damaged.
+        EngineUnavailableError: The engine is not known, or not installed.
+        EngineBuildError: It is installed but cannot open this model.
     """
+    if name not in get_args(EngineName):
+        raise EngineUnavailableError(f"there is no engine {name!r}; there are: {', '.join(get_args(EngineName))}")
     if name == "tensorrt":
         raise EngineUnavailableError(
             "engine='tensorrt' is not in this release of edgecolor; use engine='onnxruntime', or 'auto', which takes it"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 STEP = 32
 """The network halves its input five times."""
@@ -16,6 +17,7 @@ AREA = 256 * 256
 _SIDE_MAX = 32 * STEP
 
 
+@cache
 def grid_size(height: int, width: int, area: int = AREA) -> tuple[int, int]:
     """Height and width of the grid for a picture, each a multiple of 32.
 

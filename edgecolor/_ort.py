@@ -8,22 +8,21 @@ import onnxruntime
 
 from edgecolor._engine import OutputName
 from edgecolor._errors import EngineBuildError
-from edgecolor._models import ModelFile
 
 
 class OrtEngine:
     """An :class:`edgecolor._engine.Engine` on the CPU; safe to call from several threads."""
 
-    def __init__(self, model: ModelFile) -> None:
+    def __init__(self, model: bytes) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        # Waiting threads would otherwise spin on the cores that the pixel work of the same frame needs.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(
-                model.read(), options, providers=["CPUExecutionProvider"]
-            )
-        except (RuntimeError, ValueError, NotImplementedError) as error:
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions share no base but this one
             raise EngineBuildError(
-                f"ONNX Runtime {onnxruntime.__version__} cannot open {model.path.name}: {error}; "
+                f"ONNX Runtime {onnxruntime.__version__} cannot open the model: {error}; "
                 "a newer one may: pip install -U onnxruntime"
             ) from error
 

@@ -6,6 +6,8 @@ Lite0: Tan & Le 2019 with the fixed stem and head, no squeeze-and-excitation, Re
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -165,3 +167,10 @@ def expected_ab(logits: Tensor, temperature: float = 1.0) -> Tensor:
     bins = torch.from_numpy(ab_bins()).to(logits)
     weights = torch.softmax(logits / temperature, 1)
     return functional.conv2d(weights, bins.T[:, :, None, None])
+
+
+def read_network(run: Path) -> ColorNet:
+    """The running mean of the weights of a training run, ready to answer."""
+    net = ColorNet()
+    net.load_state_dict(torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)["average"])
+    return net.eval()

@@ -1,0 +1,217 @@
+"""The command line: the same words as the library. One line for an error, exit 1; for wrong usage, exit 2."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, get_args
+
+import edgecolor
+from edgecolor._engine import EngineName, installed_engines
+from edgecolor._errors import EdgecolorError
+from edgecolor._explain import report, report_figures
+from edgecolor._image import WRITERS, read_picture, write_picture
+from edgecolor._models import ModelName, Precision, find_model, registry
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command."""
+    options = parser().parse_args(arguments)
+    try:
+        status = options.run(options)
+    except EdgecolorError as error:
+        _complain(error)
+        status = 1
+    except KeyboardInterrupt:
+        status = 130
+    sys.exit(status)
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(
+        prog="edgecolor", description="Colour for black-and-white photographs, and how sure each colour is."
+    )
+    top.add_argument("--version", action="version", version=f"edgecolor {edgecolor.__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    image = _command(commands, "image", _image, "colour photographs (JPEG, PNG, TIFF, WebP)")
+    image.add_argument("sources", nargs="+", type=Path, metavar="IN", help="photographs")
+    where = image.add_mutually_exclusive_group()
+    where.add_argument("-o", "--out", type=Path, metavar="OUT", help="file to write, for one photograph")
+    where.add_argument("--out-dir", type=Path, metavar="DIR", help="folder to write to, under the same names")
+    _add_model(image)
+    _add_steering(image)
+
+    explain = _command(commands, "explain", _explain, "show how sure the colours are, and what else they could have been")
+    explain.add_argument("source", type=Path, metavar="IN", help="photograph")
+    explain.add_argument("-o", "--out", type=Path, metavar="OUT", help="picture to write (default: IN-explained.png)")
+    explain.add_argument("--json", action="store_true", help="print the figures as JSON")
+    _add_model(explain)
+    _add_steering(explain)
+
+    models = _command(commands, "models", _models, "list the models, checked")
+    models.add_argument("--json", action="store_true", help="print everything known of them as JSON")
+
+    doctor = _command(commands, "doctor", _doctor, "say what is installed, what would run, and what is missing")
+    doctor.add_argument("--engine", choices=get_args(EngineName), default="auto", help="engine to try (default: auto)")
+    return top
+
+
+def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    command.set_defaults(run=run, usage_error=command.error)
+    return command
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", default="auto", help=f"one of {', '.join(get_args(ModelName))} (default: auto)")
+    command.add_argument("--engine", choices=get_args(EngineName), default="auto", help="what runs it (default: auto)")
+    command.add_argument("--precision", choices=get_args(Precision), default="auto", help="of its arithmetic (default: auto)")
+
+
+def _add_steering(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--hint",
+        action="append",
+        type=_hint,
+        default=[],
+        metavar="X,Y,COLOR",
+        help="a colour at a point, in pixels from the top left: 120,80,#8a2f2f; again for more",
+    )
+    preferred = command.add_mutually_exclusive_group()
+    preferred.add_argument("--palette", nargs="+", metavar="COLOR", help="CSS colours to prefer where it hesitates")
+    preferred.add_argument("--reference", type=Path, metavar="FILE", help="a colour photograph whose colours to prefer")
+    command.add_argument("--vividness", type=float, default=1.0, help="factor on the chroma, 0 to 2 (default: 1)")
+
+
+def _hint(text: str) -> edgecolor.Hint:
+    x, y, color = (*text.split(",", 2), "", "")[:3]
+    try:
+        return edgecolor.Hint(float(x), float(y), color)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not X,Y,COLOR, such as 120,80,#8a2f2f") from None
+
+
+def _open(options: argparse.Namespace) -> edgecolor.Colorizer:
+    return edgecolor.load(options.model, engine=options.engine, precision=options.precision)
+
+
+def _steering(options: argparse.Namespace) -> dict[str, Any]:
+    """The keyword arguments of ``predict`` that the user gave."""
+    palette = options.palette if options.reference is None else read_picture(options.reference)
+    given = {"hints": options.hint, "palette": palette, "vividness": options.vividness}
+    return {name: value for name, value in given.items() if not (value is None or (isinstance(value, (list, float)) and value in ([], 1.0)))}
+
+
+def _image(options: argparse.Namespace) -> int:
+    if options.out and len(options.sources) > 1:
+        options.usage_error(f"-o names one file, but there are {len(options.sources)} photographs; use --out-dir")
+    targets = [_target(source, options) for source in options.sources]
+    if len(set(targets)) < len(targets):
+        options.usage_error("two photographs would be written under the same name; colour them into different folders")
+    colorizer = _open(options)
+    steering = _steering(options)
+    if options.out_dir:
+        _make_folder(options.out_dir)
+    failures = 0
+    for source, target in _progress(list(zip(options.sources, targets, strict=True))):
+        try:
+            colorizer.image(source, target, **steering)
+        except EdgecolorError as error:
+            _complain(error)
+            failures += 1
+    return 1 if failures else 0
+
+
+def _target(source: Path, options: argparse.Namespace) -> Path:
+    if options.out:
+        return Path(options.out)
+    suffix = source.suffix if source.suffix.lower() in WRITERS else ".png"
+    if options.out_dir:
+        return Path(options.out_dir) / f"{source.stem}{suffix}"
+    return source.with_name(f"{source.stem}-colour{suffix}")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise edgecolor.SourceError(f"cannot make the folder {folder}: {error.strerror or error}") from error
+
+
+def _progress(items: list[tuple[Path, Path]]) -> Any:
+    if len(items) == 1 or not sys.stderr.isatty():
+        return items
+    from tqdm import tqdm
+
+    return tqdm(items, unit="photograph")
+
+
+def _explain(options: argparse.Namespace) -> int:
+    colorizer = _open(options)
+    original = read_picture(options.source)
+    answer = colorizer.predict(original, **_steering(options))
+    target = options.out or options.source.with_name(f"{options.source.stem}-explained.png")
+    write_picture(target, report(original, answer, answer.alternatives(2)))
+    figures = report_figures(answer)
+    if options.json:
+        print(json.dumps({"source": str(options.source), "report": str(target), "colorizer": repr(colorizer), **figures}))
+    else:
+        print(f"{target}: sure of {figures['share_sure']:.0%} of the picture, guesses {figures['share_guess']:.0%}")
+    return 0
+
+
+def _models(options: argparse.Namespace) -> int:
+    if options.json:
+        print(json.dumps(registry(), indent=1))
+    for name, entry in registry()["model"].items():
+        for precision, file in entry["file"].items():
+            find_model(name, precision).read()
+            if not options.json:
+                default = "default" if (name, precision) == (registry()["default"], entry["default_precision"]) else ""
+                print(f"{name:8} {precision:6} {file['bytes'] / 1e6:5.1f} MB  verified  {default:8} {entry['description']}")
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    print(f"edgecolor {edgecolor.__version__}, Python {sys.version.split()[0]}")
+    missing = []
+    for package, purpose, remedy in (
+        ("numpy", "arrays", "pip install numpy"),
+        ("opencv-python-headless", "pixel work", "pip install opencv-python-headless"),
+        ("onnxruntime", "the engine for any CPU", "pip install onnxruntime"),
+        ("pyvips", "picture files", "pip install 'pyvips[binary]'"),
+        ("tinycss2", "CSS colours in hints and palettes", "pip install tinycss2"),
+    ):
+        found = _version(package)
+        print(f"  {package:24} {found or 'missing':12} {purpose}")
+        if found is None:
+            missing.append(f"{purpose}: {remedy}")
+    print(f"engines installed: {', '.join(installed_engines()) or 'none'}; TensorRT is not in this release")
+    for line in missing:
+        print(f"missing {line}")
+    colorizer = edgecolor.load(engine=options.engine)
+    print(f"would run: {colorizer!r}")
+    return 0
+
+
+def _version(package: str) -> str | None:
+    modules = {"opencv-python-headless": "cv2"}
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        pass
+    try:  # a system OpenCV, as on Jetson, is no Python distribution
+        module = __import__(modules.get(package, package))
+    except ImportError:
+        return None
+    return str(getattr(module, "__version__", "present"))
+
+
+def _complain(error: Exception) -> None:
+    print(f"edgecolor: {error}", file=sys.stderr)

@@ -1,0 +1,227 @@
+"""load, Colorizer, Colorization: the pipeline, top to bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edgecolor._chroma import ChromaField, colored, guide
+from edgecolor._color import decode_bins
+from edgecolor._engine import Engine, EngineName, open_engine
+from edgecolor._errors import ImageError
+from edgecolor._explain import alternative_chroma
+from edgecolor._grid import grid_size
+from edgecolor._hints import Hint, check_hints, hint_planes, palette_weights, pin
+from edgecolor._luma import Luma, Plane, read_luma
+from edgecolor._models import ModelFile, ModelName, Precision, find_model
+from edgecolor._video import Matrix, chroma_of_frame
+
+Channels = Literal["auto", "rgb", "bgr"]
+Palette = Sequence[str] | npt.NDArray[Any]
+Picture = npt.NDArray[Any]
+
+
+def load(
+    model: ModelName = "auto",
+    *,
+    engine: EngineName = "auto",
+    precision: Precision = "auto",
+    channels: Channels = "auto",
+) -> Colorizer:
+    """Open a model in an engine, ready to colour.
+
+    Args:
+        model: Which network; ``edgecolor models`` lists them. "auto" takes the default one.
+        engine: What runs it. "auto" takes the best that is installed; once taken, its failure is an error.
+        precision: Of the network's arithmetic. "auto" takes what was measured best for the engine.
+        channels: Order of the channels of colour arrays, in and out. "auto" is "rgb"; OpenCV's own is "bgr".
+
+    Raises:
+        UnknownModelError: No such model or precision.
+        ModelIntegrityError: The model's file is missing or damaged.
+        EngineUnavailableError: The engine is not installed.
+    """
+    if channels not in ("auto", "rgb", "bgr"):
+        raise ImageError(f"channels must be 'auto', 'rgb' or 'bgr', got {channels!r}")
+    file = find_model(model, precision)
+    return Colorizer(open_engine(engine, file.read()), file, channels="rgb" if channels == "auto" else channels)
+
+
+@dataclass(frozen=True)
+class Colorization:
+    """A coloured picture, how sure its colours are, and what else they could have been."""
+
+    image: Picture
+    """(H, W, 3) sRGB in the dtype of the input."""
+    confidence: npt.NDArray[np.float32]
+    """(H, W) float32 in [0, 1]: probability that the true colour lies within CIEDE2000 10 of the given one."""
+    _alternatives: Callable[[int], list[Picture]] = field(repr=False)
+
+    def alternatives(self, count: int = 3) -> list[Picture]:
+        """Other colourings that the network finds plausible, most likely first: ``count`` arrays like ``image``.
+
+        What it is sure of stays; what it guesses takes the other colours it had in mind, each time another one.
+        """
+        if count < 1:
+            raise ImageError(f"the number of alternatives must be at least 1, got {count}")
+        return self._alternatives(count)
+
+
+class Colorizer:
+    """Colours pictures with one opened model. Calls do not change it; threads may share it."""
+
+    def __init__(self, engine: Engine, model: ModelFile, *, channels: Literal["rgb", "bgr"] = "rgb") -> None:
+        self._engine = engine
+        self._model = model
+        self._channels = channels
+
+    def __repr__(self) -> str:
+        return f"<Colorizer {self._model.model} {self._model.precision}, {self._engine.description}>"
+
+    def __call__(self, gray: Picture) -> Picture:
+        """Colour a picture.
+
+        Args:
+            gray: (H, W), (H, W, 1) or (H, W, 3); uint8, uint16, or float32 in [0, 1]; gamma-encoded (sRGB). Any size from
+                1 x 1, any memory layout. A colour picture is reduced to its own lightness first.
+
+        Returns:
+            (H, W, 3) sRGB of the same dtype; its L* is the input's, its chroma the network's. The input is not changed.
+
+        Raises:
+            ImageError: The array is none of the above, or holds NaN, infinity or values outside [0, 1].
+        """
+        luma = read_luma(self._ordered(gray))
+        planes = _planes(luma, ())
+        (colors,) = self._engine.run(planes, "colors")
+        return self._ordered(colored(luma, _field(colors[0], planes, luma)))
+
+    def predict(
+        self,
+        gray: Picture,
+        *,
+        hints: Sequence[Hint] = (),
+        palette: Palette | None = None,
+        vividness: float = 1.0,
+        region: npt.NDArray[np.bool_] | None = None,
+    ) -> Colorization:
+        """Colour a picture, steered, with the confidence and the alternatives.
+
+        Args:
+            gray: As for calling the colorizer.
+            hints: Colours at points or along strokes; they spread to what belongs together.
+            palette: CSS colours, or a reference picture (H, W, 3), to prefer where the network hesitates.
+            vividness: Factor on the chroma, [0, 2]: 0 leaves grey, 1 is as judged best. Hinted colours stay as given.
+            region: (H, W) bool. Outside it the picture keeps its own values, byte for byte.
+
+        Raises:
+            ImageError: A picture, hint, palette, vividness or region that cannot be used.
+        """
+        luma = read_luma(self._ordered(gray))
+        check_hints(hints, luma.size)
+        _check_vividness(vividness)
+        _check_region(region, luma.size)
+        planes = _planes(luma, hints)
+        colors, logits = self._engine.run(planes, "colors", "logits")
+        distribution = logits[0]
+        if palette is not None:
+            distribution = distribution + np.log(palette_weights(self._ordered_palette(palette)))[:, None, None]
+
+        def finish(ab: npt.NDArray[np.float32]) -> Picture:
+            field = guide(ab * np.float32(vividness), planes[0, 0], luma.size)
+            image = colored(luma, pin(field, hints, luma) if hints else field)
+            if region is not None:
+                np.copyto(image, luma.picture if luma.picture.ndim == 3 else luma.picture[..., None], where=~region[..., None])
+            return self._ordered(image)
+
+        def alternatives(count: int) -> list[Picture]:
+            return [finish(ab) for ab in alternative_chroma(distribution, self._decode, count)]
+
+        ab = colors[0, :2].transpose(1, 2, 0) if palette is None else self._decode(distribution)
+        confidence = cv2.resize(colors[0, 2], luma.size[::-1], interpolation=cv2.INTER_LINEAR)
+        return Colorization(finish(ab), np.clip(confidence, 0, 1, dtype=np.float32), alternatives)
+
+    def chroma_planes(
+        self, y: npt.NDArray[np.uint8], *, matrix: Matrix = "auto", full_range: bool = False
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        """The chroma of a video frame, for makers who keep its Y plane as it is.
+
+        Args:
+            y: (H, W) uint8 luma codes.
+            matrix: Y'CbCr matrix of the stream; "auto" is BT.709 from 720 lines up and BT.601 below.
+            full_range: Whether codes run from 0 to 255, as in JPEG, or from 16 to 235, as in most video.
+
+        Returns:
+            Cb and Cr, each (ceil(H/2), ceil(W/2)) uint8, 128 is neutral.
+
+        Raises:
+            ImageError: The plane is not (H, W) uint8.
+        """
+        return chroma_of_frame(y, self._chroma_of, matrix, full_range=full_range)
+
+    def image(self, source: str | PathLike[str], target: str | PathLike[str], **steering: Any) -> None:
+        """Colour a picture file into another; depth, resolution, EXIF and XMP are kept.
+
+        Args:
+            source: JPEG, PNG, TIFF, WebP or another format that libvips reads.
+            target: Where to write; its ending names the format. It appears whole or not at all.
+            steering: ``hints``, ``palette``, ``vividness``, ``region`` as for :meth:`predict`.
+
+        Raises:
+            SourceError: A file that cannot be read or written.
+            ImageError: A file that is no picture, or is damaged; a target of unknown format, or the source itself.
+        """
+        from edgecolor._image import color_file
+
+        rgb_self = Colorizer(self._engine, self._model)
+        color_file(source, target, lambda gray: rgb_self.predict(gray, **steering).image if steering else rgb_self(gray))
+
+    def _chroma_of(self, luma: Luma) -> ChromaField:
+        planes = _planes(luma, ())
+        (colors,) = self._engine.run(planes, "colors")
+        return _field(colors[0], planes, luma)
+
+    def _decode(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return decode_bins(logits, self._model.temperature) * np.float32(self._model.vividness)
+
+    def _ordered(self, picture: Picture) -> Picture:
+        """The same picture with its channels turned from the user's order to RGB, or back."""
+        if self._channels == "rgb" or np.ndim(picture) != 3 or np.shape(picture)[2] != 3:
+            return picture
+        return np.ascontiguousarray(np.asarray(picture)[..., ::-1])
+
+    def _ordered_palette(self, palette: Palette) -> Palette:
+        return self._ordered(palette) if isinstance(palette, np.ndarray) else palette
+
+
+def _planes(luma: Luma, hints: Sequence[Hint]) -> npt.NDArray[np.float32]:
+    """The network's input for one picture: (1, 4, h, w)."""
+    grid = grid_size(*luma.size)
+    planes = np.zeros((1, 4, *grid), np.float32)
+    planes[0, 0] = luma.lightness(*grid)
+    if hints:
+        planes[0, 1:] = hint_planes(hints, luma.size, grid)
+    return planes
+
+
+def _field(colors: Plane, planes: Plane, luma: Luma) -> ChromaField:
+    return guide(np.ascontiguousarray(colors[:2].transpose(1, 2, 0)), planes[0, 0], luma.size)
+
+
+def _check_vividness(vividness: float) -> None:
+    if not 0 <= vividness <= 2:
+        raise ImageError(f"vividness must be between 0 and 2, got {vividness}")
+
+
+def _check_region(region: Any, size: tuple[int, int]) -> None:
+    if region is None:
+        return
+    array = np.asarray(region)
+    if array.shape != size or array.dtype != np.bool_:
+        raise ImageError(f"a region must be a bool array of shape {size}, got {array.dtype} {array.shape}")

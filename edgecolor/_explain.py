@@ -1,0 +1,172 @@
+"""Why these colours: how sure, what else, and a report that shows both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edgecolor._color import ab_bins, compress_chroma
+
+if TYPE_CHECKING:
+    from edgecolor._colorizer import Colorization
+
+Cells = npt.NDArray[np.float32]
+Picture = npt.NDArray[Any]
+
+ALTERNATIVE_WIDTH = 7.0
+"""How far, in units of CIEDE2000, "that colour" reaches among the bins."""
+
+ALTERNATIVE_FLOOR = 0.05
+"""Weight, beside 1, of all other colours: where one of them is near certain it stays."""
+
+_DIFFERENT = 6.0
+"""Mean change of the most changed tenth of the picture from which two colourings count as different."""
+
+
+def alternative_chroma(logits: Cells, decode: Callable[[Cells], Cells], count: int) -> list[Cells]:
+    """Other colourings held in a distribution, most likely first.
+
+    For each colour bin: suppose that what is undecided had that colour. The network's own probabilities say how well the
+    picture would bear it, and Bayes' rule gives the colouring. The likeliest that differ visibly from the given one and
+    from each other are kept.
+
+    Args:
+        logits: (128, h, w) of the bins.
+        decode: From such logits to (h, w, 2) a*, b*.
+        count: How many.
+    """
+    shape = logits.shape
+    flat = logits.reshape(len(logits), -1)
+    probabilities = np.exp(flat - flat.max(0))
+    probabilities /= probabilities.sum(0)
+    bins = compress_chroma(ab_bins())
+    distance2 = np.square(bins[:, None] - bins[None]).sum(-1)
+    suppositions = ALTERNATIVE_FLOOR + np.exp(-distance2 / (2 * ALTERNATIVE_WIDTH**2))
+    evidence = np.log(suppositions @ probabilities).mean(1)
+
+    def suppose(index: int) -> Cells:
+        return decode((flat + np.log(suppositions[index])[:, None]).reshape(shape).astype(np.float32))
+
+    kept = [decode(logits)]
+    passed: list[Cells] = []
+    for index in np.argsort(-evidence):
+        chroma = suppose(int(index))
+        if min(_visible_change(chroma, other) for other in kept) >= _DIFFERENT:
+            kept.append(chroma)
+        else:
+            passed.append(chroma)
+        if len(kept) > count:
+            break
+    # A picture the network is sure of has few that differ much: the most different of the rest fill up.
+    while len(kept) <= count and passed:
+        changes = [min(_visible_change(chroma, other) for other in kept) for chroma in passed]
+        kept.append(passed.pop(int(np.argmax(changes))))
+    return kept[1 : count + 1]
+
+
+def _visible_change(first: Cells, second: Cells) -> float:
+    """Mean distance, in units near CIEDE2000, over the tenth of the cells that differ most."""
+    distance = np.hypot(*np.moveaxis(compress_chroma(first) - compress_chroma(second), -1, 0)).ravel()
+    tenth = max(1, distance.size // 10)
+    return float(np.partition(distance, -tenth)[-tenth:].mean())
+
+
+SURE, GUESS = 0.7, 0.4
+"""Confidence from which the report calls a colour sure, and below which a guess."""
+
+_PANEL_WIDTH = 560
+_MARGIN = 24
+_INK, _QUIET, _PAPER = (40, 40, 40), (110, 110, 110), (255, 255, 255)
+
+
+def report_figures(answer: Colorization) -> dict[str, float]:
+    """What the report says in numbers; shares are of the picture's area, [0, 1]."""
+    return {
+        "mean_confidence": float(answer.confidence.mean()),
+        "share_sure": float((answer.confidence >= SURE).mean()),
+        "share_guess": float((answer.confidence < GUESS).mean()),
+    }
+
+
+def report(original: Picture, answer: Colorization, alternatives: list[Picture]) -> Picture:
+    """One picture for people: the original, the colouring, where it is sure and where it guesses, what else it could be.
+
+    Args:
+        original: (H, W) or (H, W, 3) array that was coloured.
+        answer: What ``predict`` gave for it.
+        alternatives: Two of its alternatives.
+
+    Returns:
+        (H', W', 3) uint8 sRGB.
+    """
+    height, width = original.shape[:2]
+    size = (_PANEL_WIDTH, max(1, min(2 * _PANEL_WIDTH, round(height * _PANEL_WIDTH / width))))
+    grey = _shown(original, size)
+    sure = cv2.resize(answer.confidence, size, interpolation=cv2.INTER_AREA)
+    figures = report_figures(answer)
+    first, second = alternatives
+    top = [
+        _panel(grey, "The photograph"),
+        _panel(_shown(answer.image, size), "Its colours, as the network bets"),
+        _panel(_certainty(grey, sure), "Where it is sure, where it guesses"),
+    ]
+    bottom = [
+        _panel(_shown(first, size), "It could also have been this"),
+        _panel(_shown(second, size), "or this"),
+        _panel(_key(figures, size), "How to read it"),
+    ]
+    return np.vstack([np.hstack(top), np.hstack(bottom)])
+
+
+def _shown(picture: Picture, size: tuple[int, int]) -> Picture:
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    white = 1.0 if small.dtype == np.float32 else float(np.iinfo(small.dtype).max)
+    eight = np.rint(small.astype(np.float32) * (255 / white)).clip(0, 255).astype(np.uint8)
+    return eight if eight.ndim == 3 else cv2.merge([eight, eight, eight])
+
+
+def _heat(share: npt.NDArray[np.float32]) -> Picture:
+    """Cividis, which the colour-blind read too: blue where it guesses, yellow where it is sure."""
+    return cv2.applyColorMap(cv2.convertScaleAbs(share, alpha=255), cv2.COLORMAP_CIVIDIS)[..., ::-1]
+
+
+def _certainty(grey: Picture, sure: npt.NDArray[np.float32]) -> Picture:
+    return cv2.addWeighted(grey, 0.35, np.ascontiguousarray(_heat(sure)), 0.65, 0)
+
+
+def _panel(picture: Picture, title: str) -> Picture:
+    height, width = picture.shape[:2]
+    sheet = np.full((height + 3 * _MARGIN, width + _MARGIN, 3), _PAPER, np.uint8)
+    sheet[2 * _MARGIN : 2 * _MARGIN + height, _MARGIN // 2 : _MARGIN // 2 + width] = picture
+    _write(sheet, title, (_MARGIN // 2, 2 * _MARGIN - 14), 0.62, _INK)
+    return sheet
+
+
+def _key(figures: dict[str, float], size: tuple[int, int]) -> Picture:
+    sheet = np.full((size[1], size[0], 3), _PAPER, np.uint8)
+    bar = np.repeat(np.linspace(0, 1, size[0] - 40, dtype=np.float32)[None], 22, axis=0)
+    lines = [
+        (f"{figures['share_sure']:.0%} of the picture: sure", _INK),
+        (f"{figures['share_guess']:.0%} of the picture: a guess", _INK),
+        ("", _INK),
+        ("A grey photograph does not hold its colours.", _QUIET),
+        ("Sky, leaves and skin look alike in most pictures,", _QUIET),
+        ("so they can be known. Clothes, paint and cars come", _QUIET),
+        ("in any colour: there the network takes the middle", _QUIET),
+        ("of what it has seen, or the likeliest.", _QUIET),
+    ]
+    if size[1] >= 130:
+        sheet[20:42, 20:-20] = _heat(bar)
+        _write(sheet, "a guess", (20, 62), 0.5, _QUIET)
+        _write(sheet, "sure", (size[0] - 60, 62), 0.5, _QUIET)
+    for number, (line, color) in enumerate(lines):
+        _write(sheet, line, (20, 104 + 28 * number), 0.58, color)
+    return sheet
+
+
+def _write(sheet: Picture, text: str, place: tuple[int, int], scale: float, color: tuple[int, int, int]) -> None:
+    cv2.putText(sheet, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, color, 1, cv2.LINE_AA)

@@ -1,0 +1,168 @@
+"""What the user says about colour: hints, palettes, and how they become planes and weights.
+
+A hint enters twice: as planes the network reads, so that what belongs to it takes the colour too, and as a pin afterwards,
+so that at the point itself the colour is exactly the one asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edgecolor._chroma import ChromaField
+from edgecolor._color import WHITE_XYZ, ab_bins, compress_chroma, lab_f, rgb_to_lab
+from edgecolor._errors import ImageError
+from edgecolor._luma import Luma, Plane
+
+PIN_RADIUS = 3.0
+"""Deviation, in grid pixels, of the correction that makes a hint exact."""
+
+PALETTE_WIDTH = 8.0
+"""How far, in units of CIEDE2000, a palette colour reaches among the bins."""
+
+PALETTE_FLOOR = 0.02
+"""Weight, beside 1, of a bin that the palette does not hold: what the network is sure of stays."""
+
+
+@dataclass(frozen=True)
+class Hint:
+    """A colour at a point of a picture, or along a stroke. Its lightness is ignored: the picture keeps its own."""
+
+    x: float
+    """Pixels from the left edge, [0, width)."""
+    y: float
+    """Pixels from the top edge, [0, height)."""
+    color: str
+    """Any CSS colour: ``"#8a2f2f"``, ``"teal"``, ``"rgb(138 47 47)"``, ``"hsl(0 49% 36%)"``, ``"oklch(45% .12 25)"``."""
+    radius: float | None = None
+    """Of the dot or half the width of the stroke, in pixels; by default 1 % of the picture's shorter side."""
+    path: tuple[tuple[float, float], ...] = ()
+    """Further points (x, y) that a stroke runs through after the first."""
+
+    @property
+    def points(self) -> tuple[tuple[float, float], ...]:
+        """All points (x, y), one for a dot."""
+        return ((self.x, self.y), *self.path)
+
+
+def css_ab(color: str) -> tuple[float, float]:
+    """a*, b* of a CSS colour.
+
+    Raises:
+        ImageError: It is not one that can be understood.
+    """
+    from tinycss2 import color4
+
+    parsed = color4.parse_color(color) if isinstance(color, str) else None
+    if not isinstance(parsed, color4.Color):
+        raise ImageError(f"{color!r} is not a CSS colour; write it like 'teal', '#8a2f2f' or 'rgb(138 47 47)'")
+    if parsed.space in ("lab", "lch"):
+        # its white is D50, but a*, b* are relative to the white and carry over
+        _, a, b = parsed.to("lab").coordinates
+        return float(a), float(b)
+    if parsed.space in ("srgb", "hsl", "hwb"):
+        _, a, b = rgb_to_lab(np.array(parsed.to("srgb").coordinates))
+        return float(a), float(b)
+    if parsed.space in ("oklab", "oklch", "xyz-d65"):
+        x, y, z = lab_f(np.array(parsed.to("xyz-d65").coordinates) / WHITE_XYZ)
+        return float(500 * (x - y)), float(200 * (y - z))
+    raise ImageError(f"the colour {color!r} is in {parsed.space}, which is not understood; write it as rgb(), lab() or oklch()")
+
+
+def check_hints(hints: Sequence[Hint], size: tuple[int, int]) -> None:
+    """Refuse hints that lie outside the picture or have no colour or size.
+
+    Raises:
+        ImageError: Saying which hint, and the picture's size.
+    """
+    height, width = size
+    for hint in hints:
+        if not isinstance(hint, Hint):
+            raise ImageError(f"hints must be edgecolor.Hint, got {hint!r}")
+        for x, y in hint.points:
+            if not (0 <= x < width and 0 <= y < height):
+                raise ImageError(f"the hint at x={x:g}, y={y:g} is outside the picture of {width} by {height} pixels")
+        if hint.radius is not None and not 0 < hint.radius < np.inf:
+            raise ImageError(f"a hint's radius must be above 0 pixels, got {hint.radius}")
+        css_ab(hint.color)
+
+
+def hint_planes(hints: Sequence[Hint], size: tuple[int, int], grid: tuple[int, int]) -> Plane:
+    """(3, h, w) float32 on the grid: a*, b* of the hints and the trust in them, 1 where there is one, else 0."""
+    planes = np.zeros((3, *grid), np.float32)
+    scale = np.array([grid[1] / size[1], grid[0] / size[0]])
+    for hint in hints:
+        spots = np.floor(np.array(hint.points) * scale).astype(np.int32)
+        radius = min(size) / 100 if hint.radius is None else hint.radius
+        mask = np.zeros(grid, np.uint8)
+        cv2.polylines(mask, [spots], isClosed=False, color=1, thickness=1 + 2 * round(radius * float(scale.mean())))
+        planes[:, mask == 1] = np.array([*css_ab(hint.color), 1.0], np.float32)[:, None]
+    return planes
+
+
+def pin(field: ChromaField, hints: Sequence[Hint], luma: Luma) -> ChromaField:
+    """Change the field around each hint's points so that it holds the hint's colour exactly there."""
+    spots = [(x, y, *css_ab(hint.color)) for hint in hints for x, y in hint.points]
+    wanted = np.array([[a, b] for _, _, a, b in spots])
+    at = np.array([field.at(x, y) for x, y, _, _ in spots])
+    roots = [float(Luma(luma.picture[int(y) : int(y) + 1, int(x) : int(x) + 1]).rows(0, 1)[1][0, 0]) for x, y, _, _ in spots]
+    lightness = 116 * np.array(roots)[:, None] - 16
+    missing = wanted - (at[:, 0::2] * lightness + at[:, 1::2])
+
+    grid_height, grid_width = field.coefficients.shape[:2]
+    rows, columns = np.arange(grid_height), np.arange(grid_width)
+    bumps = []
+    for x, y, _, _ in spots:
+        down = np.exp(-(((rows + 0.5) - (int(y) + 0.5) * grid_height / field.size[0]) ** 2) / (2 * PIN_RADIUS**2))
+        across = np.exp(-(((columns + 0.5) - (int(x) + 0.5) * grid_width / field.size[1]) ** 2) / (2 * PIN_RADIUS**2))
+        bumps.append(np.outer(down, across).astype(np.float32))
+    reach = np.array([[_sample(bump, x, y, field) for bump in bumps] for x, y, _, _ in spots])
+    weights = np.linalg.lstsq(reach, missing, rcond=1e-3)[0].astype(np.float32)
+
+    coefficients = field.coefficients.copy()
+    coefficients[..., 1::2] += np.tensordot(np.stack(bumps, axis=-1), weights, axes=1)
+    return replace(field, coefficients=coefficients)
+
+
+def _sample(plane: Plane, x: float, y: float, field: ChromaField) -> float:
+    return float(ChromaField(plane[..., None], field.size).at(x, y)[0])
+
+
+def palette_weights(palette: Sequence[str] | npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Factors (128,) on the colour bins that favour a palette.
+
+    Args:
+        palette: CSS colours, or a reference picture (H, W, 3) sRGB, uint8, uint16 or float32, whose colours count by area.
+
+    Raises:
+        ImageError: No colours, or an array that is not a colour picture.
+    """
+    if isinstance(palette, np.ndarray):
+        colors, shares = _colors_of(palette)
+    else:
+        if isinstance(palette, str) or not len(palette):
+            raise ImageError(f"a palette is a list of CSS colours or a picture, got {palette!r}")
+        colors = np.array([css_ab(color) for color in palette])
+        shares = np.full(len(colors), 1 / len(colors))
+    distance2 = np.square(compress_chroma(ab_bins())[:, None] - compress_chroma(colors)[None]).sum(-1)
+    weights = np.exp(-distance2 / (2 * PALETTE_WIDTH**2)) @ shares
+    return (PALETTE_FLOOR + weights / weights.max()).astype(np.float32)
+
+
+def _colors_of(picture: npt.NDArray[Any]) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.floating[Any]]]:
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype.name not in ("uint8", "uint16", "float32") or not picture.size:
+        raise ImageError(
+            f"a reference picture must be (H, W, 3) uint8, uint16 or float32, got {picture.shape} {picture.dtype}"
+        )
+    small = cv2.resize(picture, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float64)
+    white = 1.0 if picture.dtype == np.float32 else float(np.iinfo(picture.dtype).max)
+    ab = rgb_to_lab(np.clip(small / white, 0, 1)).reshape(-1, 3)[:, 1:]
+    # Every colour counts with the root of its area: a small bright dress must not drown in a large sky.
+    nearest = np.square(ab[:, None] - ab_bins()[None]).sum(-1).argmin(1)
+    found, counts = np.unique(nearest, return_counts=True)
+    return ab_bins()[found].astype(np.float64), np.sqrt(counts / counts.sum())

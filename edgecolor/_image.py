@@ -1,0 +1,183 @@
+"""Image files through libvips: read upright and in sRGB, coloured by the function it is given, written whole.
+
+Knows nothing of models: the colorizer hands it a function from a grey or colour array to an (H, W, 3) sRGB array.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecolor._errors import ImageError, SourceError
+
+if TYPE_CHECKING:
+    import pyvips
+
+Picture = npt.NDArray[Any]
+
+WRITERS: dict[str, dict[str, Any]] = {
+    ".jpg": {"Q": 92, "subsample_mode": "off", "optimize_coding": True},
+    ".jpeg": {"Q": 92, "subsample_mode": "off", "optimize_coding": True},
+    ".png": {},
+    ".tif": {"compression": "deflate", "predictor": "horizontal"},
+    ".tiff": {"compression": "deflate", "predictor": "horizontal"},
+    ".webp": {"Q": 90, "smart_subsample": True},
+}
+"""Endings that can be written, with libvips's options for them. Chroma is not subsampled where that can be avoided."""
+
+_EIGHT_BIT = {".jpg", ".jpeg", ".webp"}
+
+_KEPT = ("exif", "xmp", "iptc", "resolution-unit", "image-description")
+"""Beginnings of the names of libvips's metadata that belong to the picture, not to its encoding."""
+
+NOTE = "coloured by edgecolor; colours are estimates"
+"""Left in the description of a file that has none, so that nobody takes the colours for a record."""
+
+
+def read_picture(source: str | os.PathLike[str]) -> Picture:
+    """A picture file as (H, W) or (H, W, 3) sRGB: uint8, uint16 or float32 as in the file, upright, without alpha.
+
+    Raises:
+        SourceError: The file cannot be opened.
+        ImageError: It is no picture, or is damaged.
+    """
+    return _as_array(_flat(_open(Path(source))))
+
+
+def color_file(
+    source: str | os.PathLike[str], target: str | os.PathLike[str], colorize: Callable[[Picture], Picture]
+) -> None:
+    """Colour one file into another; see ``Colorizer.image``."""
+    source, target = Path(source), Path(target)
+    _check_target(source, target)
+    image = _open(source)
+    alpha = image[-1] if image.hasalpha() else None
+    rgb = colorize(_as_array(_flat(image)))
+    write_picture(target, rgb, like=image, alpha=alpha)
+
+
+def write_picture(
+    target: str | os.PathLike[str],
+    rgb: Picture,
+    *,
+    like: pyvips.Image | None = None,
+    alpha: pyvips.Image | None = None,
+) -> None:
+    """Write (H, W, 3) sRGB with the metadata of ``like``, whole or not at all.
+
+    Raises:
+        ImageError: The ending of ``target`` names no known format.
+        SourceError: The folder or file cannot be written.
+    """
+    import pyvips
+
+    target = Path(target)
+    suffix = _writer_suffix(target)
+    wide = rgb.dtype != np.uint8
+    image = pyvips.Image.new_from_array(rgb, interpretation="rgb16" if rgb.dtype == np.uint16 else "srgb")
+    if rgb.dtype == np.float32:
+        image = (image * 65535).rint().cast("ushort").copy(interpretation="rgb16")
+    if suffix in _EIGHT_BIT and wide:
+        image, alpha = image.colourspace("srgb"), None if alpha is None else _to_eight_bit(alpha)
+    if alpha is not None and suffix not in (".jpg", ".jpeg"):
+        image = image.bandjoin(alpha.cast(image.format))
+    image = image.copy() if like is None else image.copy(xres=like.xres, yres=like.yres)
+    _copy_metadata(image, like)
+    with _whole(target) as partial:
+        try:
+            image.write_to_file(str(partial), **WRITERS[suffix])
+        except pyvips.Error as error:
+            raise SourceError(f"cannot write {target}: {_reason(error)}") from error
+
+
+def _check_target(source: Path, target: Path) -> None:
+    _writer_suffix(target)
+    if target.exists() and source.exists() and target.samefile(source):
+        raise ImageError(f"{target} is the source itself; give another name, the source is never overwritten")
+
+
+def _writer_suffix(target: Path) -> str:
+    suffix = target.suffix.lower()
+    if suffix not in WRITERS:
+        raise ImageError(f"cannot write {target.name!r}: its ending must be one of {', '.join(WRITERS)}")
+    return suffix
+
+
+def _open(source: Path) -> pyvips.Image:
+    """The file's first page, decoded whole, upright. Warnings of the decoder are errors: half a picture is none."""
+    import pyvips
+
+    try:
+        with source.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise SourceError(f"cannot read {source}: {error.strerror or error}") from error
+    if empty:
+        raise ImageError(f"{source} is empty")
+    try:
+        image = pyvips.Image.new_from_file(str(source), access="sequential", fail_on="truncated")
+        return image.copy_memory().autorot()
+    except pyvips.Error as error:
+        raise ImageError(f"{source} is not a picture that can be read, or is damaged: {_reason(error)}") from error
+
+
+def _flat(image: pyvips.Image) -> pyvips.Image:
+    """Grey or sRGB bands without alpha, embedded profiles applied."""
+    if image.hasalpha():
+        image = image[: image.bands - 1]
+    if image.get_typeof("icc-profile-data") or image.interpretation == "cmyk":
+        depth = 16 if image.format == "ushort" else 8
+        return image.icc_transform("srgb", embedded=True, intent="relative", depth=depth)
+    return image if image.bands == 1 else image.colourspace("rgb16" if image.format == "ushort" else "srgb")
+
+
+def _as_array(image: pyvips.Image) -> Picture:
+    array: Picture = image.numpy()
+    if array.dtype in (np.uint8, np.uint16):
+        return array
+    array = array.astype(np.float32)
+    if np.isfinite(array).all() and array.max() > 1:  # float files that hold 8- or 16-bit values
+        array = array / np.float32(255 if array.max() <= 255 else 65535)
+    return array
+
+
+def _to_eight_bit(alpha: pyvips.Image) -> pyvips.Image:
+    return (alpha >> 8).cast("uchar") if alpha.format == "ushort" else alpha
+
+
+def _copy_metadata(changed: pyvips.Image, like: pyvips.Image | None) -> None:
+    import pyvips
+
+    kept = [] if like is None else [name for name in like.get_fields() if name.startswith(_KEPT)]
+    for name in kept:
+        changed.set_type(like.get_typeof(name), name, like.get(name))
+    for name in ("image-description", "exif-ifd0-ImageDescription"):  # TIFF's own, and that of the others
+        if name not in kept:
+            changed.set_type(pyvips.GValue.gstr_type, name, NOTE)
+
+
+def _reason(error: pyvips.Error) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else "unknown reason"
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """A path beside the target to write to; renamed over the target at the end, removed on any failure."""
+    partial = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.partial{target.suffix}")
+    try:
+        with partial.open("xb"):
+            pass
+        yield partial
+        os.replace(partial, target)
+    except OSError as error:
+        raise SourceError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""From checkpoint to shipped model: export, quantize, verify."""

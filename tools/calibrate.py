@@ -1,0 +1,144 @@
+"""Choose where on the distribution the answer is taken, and make the confidence honest, on held-out photographs.
+
+    python -m tools.calibrate --photos HELD-OUT.tar --run runs/NAME
+
+Low temperatures and high vividness give livelier and riskier colour. Of the points whose colourfulness reaches
+``--colorfulness`` of the truth's, the one with the smallest mean CIEDE2000 is taken. Then a logistic curve (Platt 1999) is
+laid through the confidence, so that 0.8 means right four times in five. Both go into ``operating_point.json`` and from
+there into the ONNX file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import torch
+from torch.nn import functional
+
+from edgecolor._color import delta_e00, lab_to_rgb, rgb_to_lab
+from edgecolor._grid import grid_size
+from edgecolor._luma import read_luma
+from tools.data import Array, read_photos
+from tools.network import ColorNet, expected_ab, read_network
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+TEMPERATURES = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4)
+VIVIDNESSES = (1.0, 1.1, 1.2, 1.3, 1.4)
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """How the network's answer becomes colours and a probability."""
+
+    temperature: float = 1.0
+    """Below 1, the mean leans toward the likeliest colours."""
+    vividness: float = 1.0
+    """Factor on the mean a*, b*."""
+    confidence_scale: float = 1.0
+    """Of the logistic curve."""
+    confidence_bias: float = 0.0
+    """Of the logistic curve."""
+
+
+def read_operating_point(run: Path) -> OperatingPoint:
+    """What ``calibrate`` chose for a run."""
+    return OperatingPoint(**json.loads((run / "operating_point.json").read_text())["chosen"])
+
+
+def colorfulness(rgb: npt.NDArray[Any]) -> float:
+    """Hasler & Süsstrunk 2003 of (..., 3) sRGB in [0, 1], on the scale of 8-bit values, with signed differences."""
+    red, green, blue = np.moveaxis(rgb * 255, -1, 0)
+    opponents = red - green, (red + green) / 2 - blue
+    deviation = np.hypot(*(float(plane.std()) for plane in opponents))
+    return float(deviation + 0.3 * np.hypot(*(float(plane.mean()) for plane in opponents)))
+
+
+@torch.no_grad()
+def answers(net: ColorNet, photos: list[npt.NDArray[np.uint8]]) -> list[tuple[torch.Tensor, torch.Tensor, Array]]:
+    """Bin logits, confidence logit and the true L*a*b* at each cell's centre, as the library sees the photographs."""
+    found = []
+    for photo in photos:
+        rows, columns = grid_size(*photo.shape[:2])
+        planes = np.zeros((1, 4, rows, columns), np.float32)
+        planes[0, 0] = read_luma(photo).lightness(rows, columns)
+        logits, sure = net(torch.from_numpy(planes))
+        lab = rgb_to_lab(photo / 255.0).astype(np.float32)
+        truth = cv2.resize(lab, (columns, rows), interpolation=cv2.INTER_AREA)[2::4, 2::4]
+        found.append((logits, sure[0, 0], truth))
+    return found
+
+
+def measure(
+    found: list[tuple[torch.Tensor, torch.Tensor, Array]], temperature: float, vividness: float
+) -> tuple[dict[str, float], list[Array]]:
+    """Mean CIEDE2000 and colourfulness against the truth's at one point, and the error of every cell."""
+    errors, colorful = [], []
+    for logits, _, truth in found:
+        ab = expected_ab(logits, temperature)[0].permute(1, 2, 0).numpy() * vividness
+        answer = np.dstack([truth[..., 0], ab])
+        errors.append(delta_e00(answer, truth))
+        colorful.append((colorfulness(lab_to_rgb(answer)), colorfulness(lab_to_rgb(truth))))
+    own, true = np.mean(colorful, axis=0)
+    figures = {
+        "temperature": temperature,
+        "vividness": vividness,
+        "delta_e00": float(np.mean([error.mean() for error in errors])),
+        "colorfulness": float(own / true),
+    }
+    return figures, errors
+
+
+def fit_confidence(sure: Array, near: Array) -> tuple[float, float]:
+    """Scale and bias of the logistic curve from confidence logits (n,) to the share of ``near`` (n,) ones."""
+    logit, truth = torch.from_numpy(sure).double(), torch.from_numpy(near).double()
+    line = torch.tensor([1.0, 0.0], dtype=torch.double, requires_grad=True)
+    optimizer = torch.optim.LBFGS([line], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = functional.binary_cross_entropy_with_logits(logit * line[0] + line[1], truth)
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    scale, bias = line.detach().tolist()
+    return scale, bias
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Sweep, choose, calibrate, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, required=True, help="tar or folder of photographs that were not trained on")
+    parser.add_argument("--run", type=Path, required=True, help="folder of the training run")
+    parser.add_argument("--limit", type=int, default=400, help="photographs to use (default %(default)s)")
+    parser.add_argument("--colorfulness", type=float, default=0.58, help="least share of the truth's (default %(default)s)")
+    options = parser.parse_args(arguments)
+    found = answers(read_network(options.run), list(read_photos(options.photos, options.limit).values()))
+    sweep = []
+    for temperature in TEMPERATURES:
+        for vividness in VIVIDNESSES:
+            figures, _ = measure(found, temperature, vividness)
+            sweep.append(figures)
+            print(" ".join(f"{name} {value:.3f}" for name, value in figures.items()), flush=True)
+    lively = [figures for figures in sweep if figures["colorfulness"] >= options.colorfulness]
+    best = min(lively or sweep, key=lambda figures: figures["delta_e00"])
+    _, errors = measure(found, best["temperature"], best["vividness"])
+    near = np.concatenate([(error < 10).ravel() for error in errors]).astype(np.float32)
+    sure = np.concatenate([logit.numpy().ravel() for _, logit, _ in found])
+    scale, bias = fit_confidence(sure, near)
+    point = OperatingPoint(best["temperature"], best["vividness"], scale, bias)
+    print(point)
+    text = json.dumps({"chosen": asdict(point), "sweep": sweep}, indent=1)
+    (options.run / "operating_point.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Enter model files into edgecolor/models/models.toml: hashes, sizes and measured quality.
+
+    python -m tools.register --model lite --run runs/NAME --commit COMMIT --quality quality.json fp32=lite.fp32.onnx ...
+
+Copies the files into the package and rewrites the model's entry; whatever else stands in models.toml stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from tools.calibrate import read_operating_point
+
+FOLDER = Path(__file__).parent.parent / "edgecolor" / "models"
+
+
+def file_entry(path: Path) -> dict[str, Any]:
+    """Name, hash and size of one model file."""
+    content = path.read_bytes()
+    return {"name": path.name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Copy the files and write the entry."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", metavar="PRECISION=FILE", help="ONNX files, the default precision first")
+    parser.add_argument("--model", required=True, help="name to register under")
+    parser.add_argument("--run", type=Path, required=True, help="folder of the training run")
+    parser.add_argument("--commit", required=True, help="commit of this repository that the network was trained at")
+    parser.add_argument("--description", required=True, help="one line for people")
+    parser.add_argument("--quality", type=Path, required=True, help="figures.json of tools.evaluate on the validation set")
+    options = parser.parse_args(arguments)
+    point = read_operating_point(options.run)
+    figures = json.loads(options.quality.read_text())
+    entry: dict[str, Any] = {
+        "description": options.description,
+        "licence": "Apache-2.0",
+        "trained_at": options.commit,
+        "photographs_seen": int(figures["photographs_seen"]) if "photographs_seen" in figures else 0,
+        "temperature": point.temperature,
+        "vividness": point.vividness,
+        "default_precision": options.files[0].split("=", 1)[0],
+        "quality": {name: value["mean"] for name, value in figures["quality"].items()},
+        "file": {},
+    }
+    for item in options.files:
+        precision, _, name = item.partition("=")
+        source = Path(name)
+        entry["file"][precision] = file_entry(source)
+        if source.resolve().parent != FOLDER:
+            shutil.copyfile(source, FOLDER / source.name)
+    path = FOLDER / "models.toml"
+    document = tomlkit.parse(path.read_text()) if path.exists() else tomlkit.document()
+    document.setdefault("default", options.model)
+    document.setdefault("model", tomlkit.table(is_super_table=True))[options.model] = entry
+    partial = path.with_suffix(".partial")
+    partial.write_text(tomlkit.dumps(document))
+    os.replace(partial, path)
+    print(f"{options.model}: {', '.join(entry['file'])} registered in {path}")
+
+
+if __name__ == "__main__":
+    main()
