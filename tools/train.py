@@ -3,7 +3,7 @@
     python -m tools.train --photos PHOTOS.tar [MORE.tar ...] --validate VAL.tar --run runs/NAME
 
 Interrupted, the same command goes on from the last checkpoint. The learning rate warms up, stays, and falls to zero over
-the last part (``--decay``), so ``--images`` may be changed between starts. Runs unchanged on CPU and CUDA.
+the last part (``--decay``); crops grow in the last part (``--late``). ``--images`` may be changed between starts. Runs unchanged on CPU and CUDA.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--validate", type=Path, required=True, help="tar file or folder of photographs not trained on")
     parser.add_argument("--run", type=Path, required=True, help="folder for checkpoints, log and pictures")
     parser.add_argument("--images", type=int, default=400_000, help="photographs to see in all (default %(default)s)")
-    parser.add_argument("--decay", type=float, default=0.3, help="last part in which the rate falls (default %(default)s)")
+    parser.add_argument("--decay", type=float, default=0.75, help="last part in which the rate falls (default %(default)s)")
     parser.add_argument("--size", type=int, default=128, help="side of the crops in pixels (default %(default)s)")
-    parser.add_argument("--decay-size", type=int, default=160, help="side during the decay (default %(default)s)")
+    parser.add_argument("--late-size", type=int, default=160, help="side in the last part (default %(default)s)")
+    parser.add_argument("--late", type=float, default=0.3, help="how long that part is (default %(default)s)")
     parser.add_argument("--batch", type=int, default=32, help="photographs a step (default %(default)s)")
     parser.add_argument("--rate", type=float, default=2e-3, help="learning rate of the decoder (default %(default)s)")
     parser.add_argument("--encoder-rate", type=float, default=5e-4, help="and of the encoder (default %(default)s)")
@@ -180,8 +181,8 @@ class Run:
         return self.seen / self.options.images
 
     @property
-    def decaying(self) -> bool:
-        return self.progress >= 1 - self.options.decay
+    def late(self) -> bool:
+        return self.progress >= 1 - self.options.late
 
     def learn(self, planes: Array, target: Array) -> dict[str, float]:
         """One step."""
@@ -222,7 +223,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"{len(photos)} photographs, {len(validation)} to validate, on {run.device}", flush=True)
     log = (options.run / "log.jsonl").open("a")
     while run.seen < options.images:
-        size, decaying = (options.decay_size, True) if run.decaying else (options.size, False)
+        size, late = (options.late_size, True) if run.late else (options.size, False)
         source = batches(photos, size, options.batch, options.seed, run.step, options.workers)
         sums: dict[str, float] = {}
         first, start = run.step, time.monotonic()
@@ -245,7 +246,7 @@ def main(arguments: list[str] | None = None) -> None:
                 print(json.dumps(record), file=log, flush=True)
                 print(json.dumps(record), flush=True)
                 sums, first, start = {}, run.step, time.monotonic()
-            if finished or run.decaying != decaying:
+            if finished or run.late != late:
                 source.close()
                 break
     print(f"done: {run.checkpoint}")
