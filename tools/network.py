@@ -137,7 +137,8 @@ class ColorNet(nn.Module):
             self.decoder[str(stride)] = DecoderStep(width + channels[stride] + 3, outputs)
             width = outputs
         self.bins = nn.Conv2d(width, BIN_COUNT, 1)
-        self.sure = nn.Sequential(nn.Conv2d(width, 32, 1), nn.ReLU6(), nn.Conv2d(32, 1, 1))
+        around = [*_conv(width, 64), nn.ReLU6(), *_conv(64, 64, 5, groups=64), nn.ReLU6(), *_conv(64, 64), nn.ReLU6()]
+        self.sure = nn.Sequential(*around, nn.Conv2d(64, 1, 1))
         scale = torch.tensor([LIGHTNESS_SCALE, AB_SCALE, AB_SCALE, 1.0])
         mean = torch.tensor([LIGHTNESS_MEAN, 0.0, 0.0, 0.0])
         self.register_buffer("scale", scale.view(1, 4, 1, 1))

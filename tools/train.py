@@ -85,7 +85,7 @@ def loss_of(logits: Tensor, sure: Tensor, target: Tensor) -> dict[str, Tensor]:
         truth = target.permute(0, 2, 3, 1).cpu().numpy()
         near = torch.from_numpy((delta_e00(answer, truth) < 10).astype(np.float32)).to(sure)
     confidence = functional.binary_cross_entropy_with_logits(sure[:, 0], near)
-    return {"total": entropy + huber + 0.2 * confidence, "entropy": entropy, "huber": huber, "confidence": confidence}
+    return {"total": entropy + huber + 0.5 * confidence, "entropy": entropy, "huber": huber, "confidence": confidence}
 
 
 def rate_at(progress: float, decay: float) -> float:
