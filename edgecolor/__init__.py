@@ -1,7 +1,7 @@
 """Colour for black-and-white photographs, scans, films and live cameras, on small machines.
 
-    colorizer = edgecolor.load()
-    rgb = colorizer(gray)
+colorizer = edgecolor.load()
+rgb = colorizer(gray)
 """
 
 from edgecolor._colorizer import Colorization, Colorizer, load

@@ -11,14 +11,14 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgecolor._color import XYZN_TO_RGB
+from edgecolor._color import XYZN_TO_RGB, linear_to_srgb
 from edgecolor._luma import Luma, Plane
 
 GUIDE_RADIUS = 4
@@ -31,6 +31,7 @@ _STRIP_PIXELS = 1 << 16
 """Pixels worked on at once: a few planes of them stay in a core's second-level cache."""
 
 _DARKEST_ROOT = np.float32(6 / 29)
+_GAMMA_KNEE = np.float32(0.0031308)
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,13 @@ class ChromaField:
             root: f(Y) of these rows, (stop - start, W).
         """
         height, width = self.size
-        first, weights = _interpolation(start, stop, height, len(self._steps))
-        part = self._steps[first : first + weights.shape[1]]
-        narrow = (weights @ part.reshape(len(part), -1)).reshape(stop - start, -1, 4)
-        slope_x, offset_x, slope_z, offset_z = cv2.split(cv2.resize(narrow, (width, stop - start)))
-        for slope, offset in ((slope_x, offset_x), (slope_z, offset_z)):
-            np.multiply(slope, root, out=slope)
-            np.add(slope, offset, out=slope)
-        return slope_x, slope_z  # type: ignore[return-value]
+        cell, following, way = _between(np.arange(start, stop), height, len(self._steps))
+        narrow = self._steps[cell]
+        narrow += way[:, None, None] * (self._steps[following] - narrow)
+        slope_x, step_x, slope_z, step_z = cv2.split(cv2.resize(narrow, (width, stop - start)))
+        cv2.accumulateProduct(slope_x, root, step_x)
+        cv2.accumulateProduct(slope_z, root, step_z)
+        return step_x, step_z  # type: ignore[return-value]
 
     @cached_property
     def _steps(self) -> npt.NDArray[np.float32]:
@@ -71,10 +71,12 @@ class ChromaField:
         """The four coefficients (4,) at one pixel."""
         height, width = self.size
         grid_height, grid_width = self.coefficients.shape[:2]
-        column, across = _interpolation(int(x), int(x) + 1, width, grid_width)
-        row, down = _interpolation(int(y), int(y) + 1, height, grid_height)
-        part = self.coefficients[row : row + down.shape[1], column : column + across.shape[1]]
-        return np.einsum("r,c,rck->k", down[0], across[0], part, dtype=np.float32)
+        row, next_row, down = _between(np.array(int(y)), height, grid_height)
+        column, next_column, across = _between(np.array(int(x)), width, grid_width)
+        upper, lower = self.coefficients[row], self.coefficients[next_row]
+        line = upper + down * (lower - upper)
+        point: npt.NDArray[np.float32] = line[column] + across * (line[next_column] - line[column])
+        return point
 
 
 def guide(ab: npt.NDArray[np.float32], lightness: Plane, size: tuple[int, int]) -> ChromaField:
@@ -102,7 +104,7 @@ def colored(luma: Luma, field: ChromaField) -> npt.NDArray[Any]:
     out = np.empty((*luma.size, 3), luma.picture.dtype)
 
     def work(start: int, stop: int) -> None:
-        out[start:stop] = _encode(linear_rows(luma, field, start, stop), out.dtype)
+        cv2.merge(encoded_rows(luma, field, start, stop, out.dtype), out[start:stop])
 
     in_strips(luma.size, work)
     return out
@@ -117,41 +119,30 @@ def in_strips(size: tuple[int, int], work: Callable[[int, int], None]) -> None:
     if len(starts) == 1:
         work(0, height)
         return
-    with ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1)) as pool:
-        list(pool.map(work, starts, stops))
+    for _ in _pool().map(work, starts, stops):
+        pass
 
 
-def linear_rows(luma: Luma, field: ChromaField, start: int, stop: int) -> list[Plane]:
-    """Linear-light R, G and B planes in [0, 1] of some rows, in gamut, with exactly the luma's luminance."""
+def encoded_rows(luma: Luma, field: ChromaField, start: int, stop: int, dtype: npt.DTypeLike) -> list[npt.NDArray[Any]]:
+    """Gamma-encoded R, G and B planes of some rows, in gamut, with the luma's luminance, each (stop - start, W).
+
+    Args:
+        luma: The picture's lightness.
+        field: Its chroma.
+        start: First row.
+        stop: Row after the last.
+        dtype: uint8, uint16, or float32 in [0, 1].
+    """
     luminance, root = luma.rows(start, stop)
     steps = field.rows(start, stop, root)
-    np.maximum(root, _DARKEST_ROOT, out=root)  # below it the CIE curve is straight, with the slope it has there
+    np.clip(root, _DARKEST_ROOT, 1, out=root)  # below it the CIE curve is straight, with the slope it has there
     x, z = _cube_differences(root, steps)
     differences = [cv2.addWeighted(x, float(row[0]), z, float(row[2]), 0) for row in XYZN_TO_RGB]
-    scale = _gamut_scale(luminance, differences)
+    excess = _gamut_excess(luminance, differences)
     for difference in differences:
-        np.multiply(difference, scale, out=difference)
-        np.add(difference, luminance, out=difference)
-        np.clip(difference, 0, 1, out=difference)
-    return differences  # type: ignore[return-value]
-
-
-def encode_plane(linear: Plane) -> Plane:
-    """One linear-light plane in [0, 1] to gamma-encoded sRGB (IEC 61966-2-1)."""
-    encoded = cv2.pow(linear, 1 / 2.4)
-    np.multiply(encoded, np.float32(1.055), out=encoded)
-    np.subtract(encoded, np.float32(0.055), out=encoded)
-    np.copyto(encoded, linear * np.float32(12.92), where=linear <= np.float32(0.0031308))
-    return encoded  # type: ignore[return-value]
-
-
-def _encode(planes: list[Plane], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    encoded = [encode_plane(plane) for plane in planes]
-    if dtype == np.uint8:
-        return cv2.merge([cv2.convertScaleAbs(plane, alpha=255) for plane in encoded])
-    if dtype == np.uint16:
-        return cv2.merge([np.rint(plane * np.float32(65535)).astype(np.uint16) for plane in encoded])
-    return cv2.merge(encoded)
+        np.divide(difference, excess, out=difference)
+    encode = _ENCODERS[np.dtype(dtype).name]
+    return [encode(luminance, difference) for difference in differences]
 
 
 def _cube_differences(root: Plane, steps: tuple[Plane, Plane]) -> tuple[Plane, Plane]:
@@ -166,19 +157,64 @@ def _cube_differences(root: Plane, steps: tuple[Plane, Plane]) -> tuple[Plane, P
     return steps
 
 
-def _gamut_scale(luminance: Plane, differences: list[Any]) -> Plane:
-    """The largest factor in [0, 1] on the differences that keeps luminance + difference within [0, 1]."""
+def _gamut_excess(luminance: Plane, differences: list[Any]) -> Plane:
+    """How many times too large the differences are for luminance + difference to lie within [0, 1]; at least 1."""
     red, green, blue = differences
     up, down = cv2.max(red, green), cv2.min(red, green)
     cv2.max(up, blue, up)
     cv2.min(down, blue, down)
     # How many times its room each side takes; at black and white there is none, and chroma goes to zero.
-    np.divide(up, np.float32(1 + 1e-6) - luminance, out=up)
-    np.divide(down, luminance + np.float32(1e-12), out=down)
-    np.negative(down, out=down)
-    np.maximum(up, down, out=up)
-    np.maximum(up, 1, out=up)
-    return np.reciprocal(up, out=up)
+    room = np.float32(1 + 1e-6) - luminance
+    np.divide(up, room, out=up)
+    np.subtract(np.float32(-1e-12), luminance, out=room)
+    np.divide(down, room, out=down)
+    cv2.max(up, down, up)
+    return np.clip(up, 1, np.inf, out=up)
+
+
+def _encode_8(luminance: Plane, difference: Plane) -> npt.NDArray[np.uint8]:
+    """Through 16 bits of linear light: there, a code is at most a twentieth of a step of the 8-bit result."""
+    codes = cv2.addWeighted(luminance, 65535, difference, 65535, 0, dtype=cv2.CV_16U)
+    return cv2.LUT(codes, _gamma_table())  # type: ignore[return-value]
+
+
+def _encode_16(luminance: Plane, difference: Plane) -> npt.NDArray[np.uint16]:
+    encoded = _encode_float(luminance, difference)
+    np.multiply(encoded, np.float32(65535), out=encoded)
+    np.add(encoded, np.float32(0.5), out=encoded)
+    return encoded.astype(np.uint16)
+
+
+def _encode_float(luminance: Plane, difference: Plane) -> Plane:
+    """sRGB's curve (IEC 61966-2-1): the power above its knee, and the line, which is the lower of the two, below."""
+    linear = np.add(luminance, difference, out=difference)
+    np.clip(linear, 0, 1, out=linear)
+    line = linear * np.float32(12.92)
+    np.clip(linear, _GAMMA_KNEE, 1, out=linear)
+    cv2.log(linear, linear)
+    np.multiply(linear, np.float32(1 / 2.4), out=linear)
+    cv2.exp(linear, linear)  # with the logarithm, half the time of the power
+    np.multiply(linear, np.float32(1.055), out=linear)
+    np.subtract(linear, np.float32(0.055), out=linear)
+    return np.minimum(linear, line, out=linear)
+
+
+_ENCODERS: dict[str, Callable[[Plane, Plane], npt.NDArray[Any]]] = {
+    "uint8": _encode_8,
+    "uint16": _encode_16,
+    "float32": _encode_float,
+}
+
+
+@cache
+def _gamma_table() -> npt.NDArray[np.uint8]:
+    """sRGB of linear light, 16 bits to 8."""
+    return np.rint(linear_to_srgb(np.arange(65536) / 65535) * 255).astype(np.uint8)
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count() or 1, "edgecolor")
 
 
 def _blur(plane: Any) -> Any:
@@ -186,9 +222,14 @@ def _blur(plane: Any) -> Any:
     return cv2.blur(plane, (side, side), borderType=cv2.BORDER_REPLICATE)
 
 
-def _interpolation(start: int, stop: int, length: int, cells: int) -> tuple[int, npt.NDArray[np.float32]]:
-    """First cell and (stop - start, n) weights that enlarge ``cells`` to ``length`` linearly, as cv2.resize does."""
-    centre = np.clip((np.arange(start, stop) + 0.5) * (cells / length) - 0.5, 0, cells - 1)
-    cell = np.arange(int(centre[0]), min(int(centre[-1]) + 1, cells - 1) + 1)
-    weights = np.maximum(0, 1 - np.abs(centre[:, None] - cell))
-    return int(cell[0]), weights.astype(np.float32)
+def _between(
+    pixels: npt.NDArray[np.integer[Any]], length: int, cells: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+    """Where pixels lie when ``cells`` are enlarged to ``length`` linearly, as cv2.resize does.
+
+    Returns:
+        The cell before each pixel, the one after it, and how far on the way from one to the other it is, [0, 1).
+    """
+    centre = np.clip((pixels + 0.5) * (cells / length) - 0.5, 0, cells - 1)
+    cell = centre.astype(np.intp)
+    return cell, np.minimum(cell + 1, cells - 1), (centre - cell).astype(np.float32)

@@ -104,8 +104,14 @@ def _open(options: argparse.Namespace) -> edgecolor.Colorizer:
 def _steering(options: argparse.Namespace) -> dict[str, Any]:
     """The keyword arguments of ``predict`` that the user gave."""
     palette = options.palette if options.reference is None else read_picture(options.reference)
-    given = {"hints": options.hint, "palette": palette, "vividness": options.vividness}
-    return {name: value for name, value in given.items() if not (value is None or (isinstance(value, (list, float)) and value in ([], 1.0)))}
+    given: dict[str, Any] = {}
+    if options.hint:
+        given["hints"] = options.hint
+    if palette is not None:
+        given["palette"] = palette
+    if options.vividness != 1:
+        given["vividness"] = options.vividness
+    return given
 
 
 def _image(options: argparse.Namespace) -> int:

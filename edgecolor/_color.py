@@ -101,7 +101,8 @@ def fit_gamut(linear: FloatArray, luminance: FloatArray) -> FloatArray:
     with np.errstate(divide="ignore", invalid="ignore"):
         room = np.where(difference > 0, (1 - grey) / difference, np.where(difference < 0, -grey / difference, np.inf))
     scale = np.minimum(room.min(axis=-1, keepdims=True), 1)
-    return np.clip(grey + scale * difference, 0, 1)
+    fitted: FloatArray = np.clip(grey + scale * difference, 0, 1)
+    return fitted
 
 
 def lab_to_rgb(lab: FloatArray) -> FloatArray:
@@ -173,5 +174,5 @@ def ab_bins() -> FloatArray:
 def decode_bins(logits: FloatArray, temperature: float) -> FloatArray:
     """(128, h, w) bin logits to the annealed mean (h, w, 2) a*, b*: Zhang, Isola & Efros 2016, section 2.3."""
     weights = np.exp((logits - logits.max(axis=0)) / temperature)
-    mean = np.tensordot(weights, ab_bins(), axes=(0, 0)) / weights.sum(axis=0)[..., None]
+    mean: FloatArray = np.tensordot(weights, ab_bins(), axes=(0, 0)) / weights.sum(axis=0)[..., None]
     return mean.astype(np.float32)

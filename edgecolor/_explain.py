@@ -106,7 +106,7 @@ def report(original: Picture, answer: Colorization, alternatives: list[Picture])
     height, width = original.shape[:2]
     size = (_PANEL_WIDTH, max(1, min(2 * _PANEL_WIDTH, round(height * _PANEL_WIDTH / width))))
     grey = _shown(original, size)
-    sure = cv2.resize(answer.confidence, size, interpolation=cv2.INTER_AREA)
+    sure: Any = cv2.resize(answer.confidence, size, interpolation=cv2.INTER_AREA)
     figures = report_figures(answer)
     first, second = alternatives
     top = [
@@ -123,10 +123,11 @@ def report(original: Picture, answer: Colorization, alternatives: list[Picture])
 
 
 def _shown(picture: Picture, size: tuple[int, int]) -> Picture:
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    small: Picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     white = 1.0 if small.dtype == np.float32 else float(np.iinfo(small.dtype).max)
     eight = np.rint(small.astype(np.float32) * (255 / white)).clip(0, 255).astype(np.uint8)
-    return eight if eight.ndim == 3 else cv2.merge([eight, eight, eight])
+    rgb: Picture = eight if eight.ndim == 3 else cv2.merge([eight, eight, eight])
+    return rgb
 
 
 def _heat(share: npt.NDArray[np.float32]) -> Picture:

@@ -150,15 +150,18 @@ def palette_weights(palette: Sequence[str] | npt.NDArray[Any]) -> npt.NDArray[np
         colors = np.array([css_ab(color) for color in palette])
         shares = np.full(len(colors), 1 / len(colors))
     distance2 = np.square(compress_chroma(ab_bins())[:, None] - compress_chroma(colors)[None]).sum(-1)
-    weights = np.exp(-distance2 / (2 * PALETTE_WIDTH**2)) @ shares
+    weights: npt.NDArray[np.floating[Any]] = np.exp(-distance2 / (2 * PALETTE_WIDTH**2)) @ shares
     return (PALETTE_FLOOR + weights / weights.max()).astype(np.float32)
 
 
 def _colors_of(picture: npt.NDArray[Any]) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.floating[Any]]]:
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype.name not in ("uint8", "uint16", "float32") or not picture.size:
-        raise ImageError(
-            f"a reference picture must be (H, W, 3) uint8, uint16 or float32, got {picture.shape} {picture.dtype}"
-        )
+    if (
+        picture.ndim != 3
+        or picture.shape[2] != 3
+        or picture.dtype.name not in ("uint8", "uint16", "float32")
+        or not picture.size
+    ):
+        raise ImageError(f"a reference picture must be (H, W, 3) uint8, uint16 or float32, got {picture.shape} {picture.dtype}")
     small = cv2.resize(picture, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float64)
     white = 1.0 if picture.dtype == np.float32 else float(np.iinfo(picture.dtype).max)
     ab = rgb_to_lab(np.clip(small / white, 0, 1)).reshape(-1, 3)[:, 1:]

@@ -51,9 +51,7 @@ def read_picture(source: str | os.PathLike[str]) -> Picture:
     return _as_array(_flat(_open(Path(source))))
 
 
-def color_file(
-    source: str | os.PathLike[str], target: str | os.PathLike[str], colorize: Callable[[Picture], Picture]
-) -> None:
+def color_file(source: str | os.PathLike[str], target: str | os.PathLike[str], colorize: Callable[[Picture], Picture]) -> None:
     """Colour one file into another; see ``Colorizer.image``."""
     source, target = Path(source), Path(target)
     _check_target(source, target)
@@ -155,9 +153,11 @@ def _to_eight_bit(alpha: pyvips.Image) -> pyvips.Image:
 def _copy_metadata(changed: pyvips.Image, like: pyvips.Image | None) -> None:
     import pyvips
 
-    kept = [] if like is None else [name for name in like.get_fields() if name.startswith(_KEPT)]
-    for name in kept:
-        changed.set_type(like.get_typeof(name), name, like.get(name))
+    kept = set()
+    if like is not None:
+        kept = {name for name in like.get_fields() if name.startswith(_KEPT)}
+        for name in kept:
+            changed.set_type(like.get_typeof(name), name, like.get(name))
     for name in ("image-description", "exif-ifd0-ImageDescription"):  # TIFF's own, and that of the others
         if name not in kept:
             changed.set_type(pyvips.GValue.gstr_type, name, NOTE)
@@ -176,7 +176,7 @@ def _whole(target: Path) -> Iterator[Path]:
         with partial.open("xb"):
             pass
         yield partial
-        os.replace(partial, target)
+        partial.replace(target)
     except OSError as error:
         raise SourceError(f"cannot write {target}: {error.strerror or error}") from error
     finally:

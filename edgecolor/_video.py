@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgecolor._chroma import ChromaField, encode_plane, in_strips, linear_rows
+from edgecolor._chroma import ChromaField, encoded_rows, in_strips
 from edgecolor._errors import ImageError
 from edgecolor._luma import Luma, read_luma
 
@@ -46,7 +46,7 @@ def _chroma(luma: Luma, field: ChromaField, weights: tuple[float, float, float],
     span = 255.0 if full_range else 224.0
 
     def work(start: int, stop: int) -> None:
-        red, green, blue = (encode_plane(plane) for plane in linear_rows(luma, field, start, stop))
+        red, green, blue = encoded_rows(luma, field, start, stop, "float32")
         y = cv2.addWeighted(red, weights[0], green, weights[1], 0)
         y = cv2.addWeighted(y, 1, blue, weights[2], 0)
         for plane, weight, out in ((blue, weights[2], cb), (red, weights[0], cr)):

@@ -9,7 +9,6 @@ Input ``planes`` (N, 4, H, W) float32; outputs ``colors`` (N, 3, H/4, W/4), a*, 
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +111,9 @@ def largest_difference(model: onnx.ModelProto, decoded: Decoded) -> dict[str, fl
 def main(arguments: list[str] | None = None) -> None:
     """Export, check, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True, help="folder of the training run, with checkpoint and operating point")
+    parser.add_argument(
+        "--run", type=Path, required=True, help="folder of the training run, with checkpoint and operating point"
+    )
     parser.add_argument("--out", type=Path, required=True, help="ONNX file to write")
     options = parser.parse_args(arguments)
     net = read_network(options.run)
@@ -126,7 +127,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise SystemExit(f"{name} differs too much; nothing was written")
     partial = options.out.with_suffix(".partial")
     onnx.save(model, partial)
-    os.replace(partial, options.out)
+    partial.replace(options.out)
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, {len(model.graph.node)} nodes")
 
 

@@ -9,7 +9,6 @@ Static, calibrated on photographs: activations uint8, weights int8 per channel. 
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -152,7 +151,7 @@ def main(arguments: list[str] | None = None) -> None:
     if figures["mean_delta_e00"] > MEAN_DELTA_E00 or figures["time_ratio"] >= 1:
         partial.unlink()
         raise SystemExit(f"not kept: it must be within CIEDE2000 {MEAN_DELTA_E00} and faster than fp32")
-    os.replace(partial, options.out)
+    partial.replace(options.out)
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB")
 
 

@@ -30,8 +30,8 @@ from tools.network import ColorNet, expected_ab, read_network
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-TEMPERATURES = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4)
-VIVIDNESSES = (1.0, 1.1, 1.2, 1.3, 1.4)
+TEMPERATURES = (1.0, 0.8, 0.6, 0.45, 0.3)
+VIVIDNESSES = (0.8, 0.9, 1.0, 1.15, 1.3)
 
 
 @dataclass(frozen=True)
@@ -77,23 +77,24 @@ def answers(net: ColorNet, photos: list[npt.NDArray[np.uint8]]) -> list[tuple[to
 
 
 def measure(
-    found: list[tuple[torch.Tensor, torch.Tensor, Array]], temperature: float, vividness: float
-) -> tuple[dict[str, float], list[Array]]:
-    """Mean CIEDE2000 and colourfulness against the truth's at one point, and the error of every cell."""
-    errors, colorful = [], []
-    for logits, _, truth in found:
-        ab = expected_ab(logits, temperature)[0].permute(1, 2, 0).numpy() * vividness
-        answer = np.dstack([truth[..., 0], ab])
-        errors.append(delta_e00(answer, truth))
-        colorful.append((colorfulness(lab_to_rgb(answer)), colorfulness(lab_to_rgb(truth))))
-    own, true = np.mean(colorful, axis=0)
-    figures = {
-        "temperature": temperature,
-        "vividness": vividness,
-        "delta_e00": float(np.mean([error.mean() for error in errors])),
-        "colorfulness": float(own / true),
-    }
-    return figures, errors
+    found: list[tuple[torch.Tensor, torch.Tensor, Array]], temperature: float, vividnesses: tuple[float, ...]
+) -> list[tuple[dict[str, float], list[Array]]]:
+    """Mean CIEDE2000 and colourfulness against the truth's at one temperature, and the error of every cell."""
+    means = [expected_ab(logits, temperature)[0].permute(1, 2, 0).numpy() for logits, _, _ in found]
+    true = float(np.mean([colorfulness(lab_to_rgb(truth)) for _, _, truth in found]))
+    measured = []
+    for vividness in vividnesses:
+        answers = [np.dstack([truth[..., :1], ab * vividness]) for ab, (_, _, truth) in zip(means, found, strict=True)]
+        errors = [delta_e00(answer, truth) for answer, (_, _, truth) in zip(answers, found, strict=True)]
+        figures = {
+            "temperature": temperature,
+            "vividness": vividness,
+            "delta_e00": float(np.mean([error.mean() for error in errors])),
+            "colorfulness": float(np.mean([colorfulness(lab_to_rgb(answer)) for answer in answers])) / true,
+        }
+        print(" ".join(f"{name} {value:.3f}" for name, value in figures.items()), flush=True)
+        measured.append((figures, errors))
+    return measured
 
 
 def fit_confidence(sure: Array, near: Array) -> tuple[float, float]:
@@ -118,19 +119,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True, help="tar or folder of photographs that were not trained on")
     parser.add_argument("--run", type=Path, required=True, help="folder of the training run")
-    parser.add_argument("--limit", type=int, default=400, help="photographs to use (default %(default)s)")
+    parser.add_argument("--limit", type=int, default=300, help="photographs to use (default %(default)s)")
     parser.add_argument("--colorfulness", type=float, default=0.58, help="least share of the truth's (default %(default)s)")
     options = parser.parse_args(arguments)
     found = answers(read_network(options.run), list(read_photos(options.photos, options.limit).values()))
-    sweep = []
-    for temperature in TEMPERATURES:
-        for vividness in VIVIDNESSES:
-            figures, _ = measure(found, temperature, vividness)
-            sweep.append(figures)
-            print(" ".join(f"{name} {value:.3f}" for name, value in figures.items()), flush=True)
-    lively = [figures for figures in sweep if figures["colorfulness"] >= options.colorfulness]
-    best = min(lively or sweep, key=lambda figures: figures["delta_e00"])
-    _, errors = measure(found, best["temperature"], best["vividness"])
+    swept = [point for temperature in TEMPERATURES for point in measure(found, temperature, VIVIDNESSES)]
+    sweep = [figures for figures, _ in swept]
+    lively = [point for point in swept if point[0]["colorfulness"] >= options.colorfulness]
+    best, errors = min(lively or swept, key=lambda point: point[0]["delta_e00"])
     near = np.concatenate([(error < 10).ravel() for error in errors]).astype(np.float32)
     sure = np.concatenate([logit.numpy().ravel() for _, logit, _ in found])
     scale, bias = fit_confidence(sure, near)

@@ -61,7 +61,7 @@ class Batch:
 def crop(photo: Photo, size: int, rng: np.random.Generator, zoom: float = 1.6) -> Photo:
     """A random square of the photograph, 1/zoom to all of its short side, mirrored half the time, resized to ``size``."""
     height, width = photo.shape[:2]
-    side = int(round(min(height, width) / rng.uniform(1, zoom)))
+    side = round(min(height, width) / rng.uniform(1, zoom))
     top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
     square = photo[top : top + side, left : left + side]
     if rng.random() < 0.5:
@@ -94,7 +94,8 @@ def film_grey(rgb: Photo, rng: np.random.Generator) -> Array:
     if rng.random() < 0.4:
         shrink = rng.uniform(1, 3)
         small = (max(8, int(grey.shape[1] / shrink)), max(8, int(grey.shape[0] / shrink)))
-        grey = cv2.resize(cv2.resize(grey, small, interpolation=cv2.INTER_AREA), grey.shape[::-1], interpolation=cv2.INTER_CUBIC)
+        coarse = cv2.resize(grey, small, interpolation=cv2.INTER_AREA)
+        grey = cv2.resize(coarse, grey.shape[::-1], interpolation=cv2.INTER_CUBIC)
     if rng.random() < 0.4:
         grain = rng.normal(0, rng.uniform(0.005, 0.06), grey.shape).astype(np.float32)
         grey = grey + cv2.GaussianBlur(grain, (0, 0), rng.uniform(0.3, 0.9))
@@ -158,7 +159,7 @@ def sample(photo: Photo, size: int, rng: np.random.Generator) -> tuple[Array, Ar
     return planes, target.transpose(2, 0, 1)
 
 
-def batches(photos: list[Photo], size: int, count: int, seed: int, first: int, workers: int = 1) -> Iterator[Batch]:
+def batches(photos: list[Photo], *, size: int, count: int, seed: int, first: int, workers: int = 1) -> Iterator[Batch]:
     """Endless batches from number ``first`` on, each epoch in a new order, made ahead in ``workers`` threads."""
 
     def make(number: int) -> Batch:

@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 import edgecolor
-from edgecolor._color import delta_e00, rgb_to_lab
+from edgecolor._color import delta_e00, lab_to_rgb, rgb_to_lab
+from edgecolor._hints import css_ab
 from tools.calibrate import colorfulness
 from tools.data import Photo, read_photos
 
@@ -57,8 +58,6 @@ def psnr(rgb: Array, truth: Array) -> float:
 
 def grey_of(lab: Array) -> Array:
     """The photograph without its colours, as sRGB in [0, 1]."""
-    from edgecolor._color import lab_to_rgb
-
     return lab_to_rgb(lab * np.array([1.0, 0.0, 0.0]))
 
 
@@ -143,9 +142,6 @@ def measure_hints(colorizer: edgecolor.Colorizer, photos: list[Photo]) -> dict[s
 
 def point_error(image: Photo, photo: Photo, hint: edgecolor.Hint) -> float:
     """CIEDE2000 at a hinted pixel to the asked colour at that pixel's own lightness, shrunk into the gamut as any is."""
-    from edgecolor._color import lab_to_rgb
-    from edgecolor._hints import css_ab
-
     x, y = int(hint.x), int(hint.y)
     lightness = rgb_to_lab(photo[y, x] / 255.0)[0]
     asked = rgb_to_lab(lab_to_rgb(np.array([lightness, *css_ab(hint.color)])))
@@ -236,11 +232,46 @@ def plot_hints(by_count: dict[str, dict[str, float]], path: Path) -> None:
     figure = Figure(figsize=(5, 3.4), layout="constrained")
     axes = figure.subplots()
     means = [value["mean"] for value in by_count.values()]
-    spread = [[value["mean"] - value["low"] for value in by_count.values()], [value["high"] - value["mean"] for value in by_count.values()]]
+    spread = [
+        [value["mean"] - value["low"] for value in by_count.values()],
+        [value["high"] - value["mean"] for value in by_count.values()],
+    ]
     axes.errorbar(range(len(means)), means, yerr=spread, fmt="o-", color="#00204d", capsize=3)
     axes.set_xticks(range(len(means)), list(by_count))
     axes.set(xlabel="hints, at random points, of the true colour", ylabel="PSNR in dB")
     figure.savefig(path, dpi=110)
+
+
+def quality_table(figures: dict[str, Any]) -> str:
+    """The figures that people ask for, as Markdown."""
+    quality, hints = figures["quality"], figures["hints"]["psnr_db"]
+
+    def cell(value: dict[str, float], digits: int) -> str:
+        return f"{value['mean']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
+
+    scales = "; ".join(f"{name} {value['mean']:.2f}" for name, value in figures["scales"].items())
+    rows = (
+        ("mean CIEDE2000 to the truth", cell(quality["delta_e00"], 2), cell(quality["grey_delta_e00"], 2)),
+        ("the same, as a ratio to grey", cell(quality["delta_e00_ratio_to_grey"], 3), "1"),
+        ("PSNR, dB", cell(quality["psnr_db"], 2), cell(quality["grey_psnr_db"], 2)),
+        ("PSNR gained over grey, dB", cell(quality["psnr_gain_db"], 2), "0"),
+        ("colourfulness, as a ratio to the truth's", cell(quality["colorfulness_ratio_to_truth"], 3), "0"),
+        ("confidence against error, median rank correlation", cell(quality["confidence_spearman_median"], 3), ""),
+        ("expected calibration error", f"{figures['calibration']['expected_calibration_error']:.3f}", ""),
+        ("CIEDE2000 at a hinted pixel", cell(figures["hints"]["delta_e00_at_point"], 2), ""),
+        ("PSNR with 0, 1, 5, 10, 50, 100 hints, dB", " → ".join(f"{value['mean']:.2f}" for value in hints.values()), ""),
+        ("same photograph at neighbouring sizes, mean Δab", scales, ""),
+        ("greatest change of L* anywhere, 8 bit", f"{quality['lightness_error_max']['mean']:.2f}", ""),
+    )
+    head = "| figure | edgecolor | grey |\n| --- | --- | --- |\n"
+    return head + "".join(f"| {name} | {own} | {grey} |\n" for name, own, grey in rows)
+
+
+def renew(path: Path, table: str) -> None:
+    """Put a table between the marks of a Markdown file."""
+    before, mark, rest = path.read_text().partition("<!-- quality -->\n")
+    _, end, after = rest.partition("<!-- end -->")
+    path.write_text(before + mark + table + end + after)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -248,10 +279,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="tar file or folder of colour photographs")
     parser.add_argument("--out", type=Path, required=True, help="folder for figures and pictures")
+    parser.add_argument(
+        "--readme", type=Path, help="Markdown file whose table between <!-- quality --> and <!-- end --> to renew"
+    )
     parser.add_argument("--model", default="auto", help="registered model (default: auto)")
     parser.add_argument("--precision", default="auto", help="and its precision (default: auto)")
     parser.add_argument("--limit", type=int, default=None, help="photographs to use (default: all)")
-    parser.add_argument("--subset", type=int, default=60, help="photographs for hints, sizes and alternatives (default %(default)s)")
+    parser.add_argument(
+        "--subset", type=int, default=60, help="photographs for hints, sizes and alternatives (default %(default)s)"
+    )
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     colorizer = edgecolor.load(options.model, precision=options.precision)
@@ -273,6 +309,8 @@ def main(arguments: list[str] | None = None) -> None:
     plot_hints(figures["hints"]["psnr_db"], options.out / "hints.png")
     sheet = contact_sheet(colorizer, photos[:: max(1, len(photos) // 36)][:36])
     cv2.imwrite(str(options.out / "contact.jpg"), sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+    if options.readme:
+        renew(options.readme, quality_table(figures))
     for name in ("delta_e00_ratio_to_grey", "psnr_gain_db", "colorfulness_ratio_to_truth", "confidence_spearman_median"):
         value = figures["quality"][name]
         print(f"{name:32} {value['mean']:.3f}  [{value['low']:.3f}, {value['high']:.3f}]")

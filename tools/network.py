@@ -111,9 +111,7 @@ class DecoderStep(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.join = nn.Sequential(*_conv(inputs, outputs), nn.ReLU6())
-        self.look = nn.Sequential(
-            *_conv(outputs, outputs, 5, groups=outputs), nn.ReLU6(), *_conv(outputs, outputs)
-        )
+        self.look = nn.Sequential(*_conv(outputs, outputs, 5, groups=outputs), nn.ReLU6(), *_conv(outputs, outputs))
         self.active = nn.ReLU6()
 
     def forward(self, parts: list[Tensor]) -> Tensor:

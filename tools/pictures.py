@@ -1,6 +1,6 @@
 """Make the pictures of the README and the docs from the free photographs of the tests, with the shipped model.
 
-    python -m tools.pictures
+python -m tools.pictures
 """
 
 from __future__ import annotations

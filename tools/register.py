@@ -1,8 +1,9 @@
 """Enter model files into edgecolor/models/models.toml: hashes, sizes and measured quality.
 
-    python -m tools.register --model lite --run runs/NAME --commit COMMIT --quality quality.json fp32=lite.fp32.onnx ...
+    python -m tools.register --model lite --run runs/NAME --commit COMMIT --description "..." fp32=lite.fp32.onnx ...
 
-Copies the files into the package and rewrites the model's entry; whatever else stands in models.toml stays.
+Copies the files into the package and rewrites the model's entry; whatever else stands in models.toml stays. Once the
+registered model was evaluated, again with ``--quality figures.json``.
 """
 
 from __future__ import annotations
@@ -10,22 +11,40 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import tomlkit
+import torch
 
 from tools.calibrate import read_operating_point
+from tools.network import ColorNet
 
 FOLDER = Path(__file__).parent.parent / "edgecolor" / "models"
+
+
+QUALITY = (
+    "delta_e00",
+    "delta_e00_ratio_to_grey",
+    "psnr_gain_db",
+    "colorfulness_ratio_to_truth",
+    "confidence_spearman_median",
+)
 
 
 def file_entry(path: Path) -> dict[str, Any]:
     """Name, hash and size of one model file."""
     content = path.read_bytes()
     return {"name": path.name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+
+
+def quality_of(path: Path) -> dict[str, float]:
+    """The figures that models.toml keeps, to four digits."""
+    figures = json.loads(path.read_text())
+    kept = {name: figures["quality"][name]["mean"] for name in QUALITY}
+    kept["expected_calibration_error"] = figures["calibration"]["expected_calibration_error"]
+    return {name: round(value, 4) for name, value in kept.items()}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -36,19 +55,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder of the training run")
     parser.add_argument("--commit", required=True, help="commit of this repository that the network was trained at")
     parser.add_argument("--description", required=True, help="one line for people")
-    parser.add_argument("--quality", type=Path, required=True, help="figures.json of tools.evaluate on the validation set")
+    parser.add_argument("--quality", type=Path, help="figures.json that tools.evaluate wrote for this model")
     options = parser.parse_args(arguments)
     point = read_operating_point(options.run)
-    figures = json.loads(options.quality.read_text())
+    checkpoint = torch.load(options.run / "checkpoint.pt", map_location="cpu", weights_only=True)
     entry: dict[str, Any] = {
         "description": options.description,
         "licence": "Apache-2.0",
         "trained_at": options.commit,
-        "photographs_seen": int(figures["photographs_seen"]) if "photographs_seen" in figures else 0,
+        "photographs_seen": checkpoint["seen"],
+        "parameters": sum(value.numel() for value in ColorNet().parameters()),
         "temperature": point.temperature,
         "vividness": point.vividness,
         "default_precision": options.files[0].split("=", 1)[0],
-        "quality": {name: value["mean"] for name, value in figures["quality"].items()},
+        "quality": quality_of(options.quality) if options.quality else {},
         "file": {},
     }
     for item in options.files:
@@ -63,7 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
     document.setdefault("model", tomlkit.table(is_super_table=True))[options.model] = entry
     partial = path.with_suffix(".partial")
     partial.write_text(tomlkit.dumps(document))
-    os.replace(partial, path)
+    partial.replace(path)
     print(f"{options.model}: {', '.join(entry['file'])} registered in {path}")
 
 

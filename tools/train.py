@@ -3,14 +3,14 @@
     python -m tools.train --photos PHOTOS.tar [MORE.tar ...] --validate VAL.tar --run runs/NAME
 
 Interrupted, the same command goes on from the last checkpoint. The learning rate warms up, stays, and falls to zero over
-the last part (``--decay``); crops grow in the last part (``--late``). ``--images`` may be changed between starts. Runs unchanged on CPU and CUDA.
+the last part (``--decay``); crops grow in the last part (``--late``). ``--images`` may be changed between starts.
+Runs unchanged on CPU and CUDA.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ def write_whole(path: Path, value: dict[str, Any]) -> None:
     """``torch.save`` under a temporary name, then renamed: a killed run leaves the last checkpoint intact."""
     partial = path.with_suffix(".partial")
     torch.save(value, partial)
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 class Run:
@@ -155,7 +155,7 @@ class Run:
     def freeze(self, stages: int) -> None:
         """Spare the backward pass through the stem and the first stages, which work on the largest planes."""
         for part in [self.net.encoder.stem, *self.net.encoder.stages[:stages]] if stages else []:
-            part.requires_grad_(False)
+            part.requires_grad_(requires_grad=False)
 
     def load(self) -> None:
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
@@ -224,7 +224,7 @@ def main(arguments: list[str] | None = None) -> None:
     log = (options.run / "log.jsonl").open("a")
     while run.seen < options.images:
         size, late = (options.late_size, True) if run.late else (options.size, False)
-        source = batches(photos, size, options.batch, options.seed, run.step, options.workers)
+        source = batches(photos, size=size, count=options.batch, seed=options.seed, first=run.step, workers=options.workers)
         sums: dict[str, float] = {}
         first, start = run.step, time.monotonic()
         for batch in source:
