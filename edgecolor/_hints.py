@@ -150,8 +150,9 @@ def palette_weights(palette: Sequence[str] | npt.NDArray[Any]) -> npt.NDArray[np
         colors = np.array([css_ab(color) for color in palette])
         shares = np.full(len(colors), 1 / len(colors))
     distance2 = np.square(compress_chroma(ab_bins())[:, None] - compress_chroma(colors)[None]).sum(-1)
-    weights: npt.NDArray[np.floating[Any]] = np.exp(-distance2 / (2 * PALETTE_WIDTH**2)) @ shares
-    return (PALETTE_FLOOR + weights / weights.max()).astype(np.float32)
+    weights = np.exp(-distance2 / (2 * PALETTE_WIDTH**2)) @ shares
+    relative: npt.NDArray[np.floating[Any]] = PALETTE_FLOOR + weights / weights.max()
+    return relative.astype(np.float32)
 
 
 def _colors_of(picture: npt.NDArray[Any]) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.floating[Any]]]:

@@ -13,7 +13,7 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import cv2
 import numpy as np
@@ -212,18 +212,23 @@ class Run:
                 mean.copy_(value)
 
 
-def main(arguments: list[str] | None = None) -> None:
+def report(run: Run, validation: dict[str, Photo], size: int, log: TextIO) -> None:
+    """Save, validate, write the figures to the log and a picture of the first photographs."""
+    run.save()
+    figures, pictures = validate(run.average, validation, run.device)
+    sheet = np.vstack([np.hstack(pictures[first : first + 3]) for first in range(0, len(pictures) - 2, 3)])
+    cv2.imwrite(str(run.options.run / f"samples-{run.step:06d}.jpg"), sheet[..., ::-1])
+    record = {"step": run.step, "seen": run.seen, "seconds": round(run.seconds), "size": size, **figures}
+    print(json.dumps(record), file=log, flush=True)
+    print(json.dumps(record), flush=True)
+
+
+def fit(run: Run, photos: list[Photo], validation: dict[str, Photo], log: TextIO) -> None:
     """Train until ``--images`` photographs were seen."""
-    options = parse(arguments)
-    options.run.mkdir(parents=True, exist_ok=True)
-    cv2.setNumThreads(1)
-    validation = read_photos(options.validate, 150)
-    photos = [photo for source in options.photos for photo in read_photos(source, options.limit).values()]
-    run = Run(options)
-    print(f"{len(photos)} photographs, {len(validation)} to validate, on {run.device}", flush=True)
-    log = (options.run / "log.jsonl").open("a")
+    options = run.options
     while run.seen < options.images:
-        size, late = (options.late_size, True) if run.late else (options.size, False)
+        late = run.late
+        size = options.late_size if late else options.size
         source = batches(photos, size=size, count=options.batch, seed=options.seed, first=run.step, workers=options.workers)
         sums: dict[str, float] = {}
         first, start = run.step, time.monotonic()
@@ -238,17 +243,24 @@ def main(arguments: list[str] | None = None) -> None:
                 print(f"step {run.step} {rate:.1f} photographs/s {left:.0f} min left {parts}", flush=True)
             if finished or run.step % options.every == 0:
                 run.seconds += time.monotonic() - start
-                run.save()
-                figures, pictures = validate(run.average, validation, run.device)
-                sheet = np.vstack([np.hstack(pictures[i : i + 3]) for i in range(0, len(pictures) - 2, 3)])
-                cv2.imwrite(str(options.run / f"samples-{run.step:06d}.jpg"), sheet[..., ::-1])
-                record = {"step": run.step, "seen": run.seen, "seconds": round(run.seconds), "size": size, **figures}
-                print(json.dumps(record), file=log, flush=True)
-                print(json.dumps(record), flush=True)
+                report(run, validation, size, log)
                 sums, first, start = {}, run.step, time.monotonic()
             if finished or run.late != late:
                 source.close()
                 break
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Read the photographs, then train from where the run stands."""
+    options = parse(arguments)
+    options.run.mkdir(parents=True, exist_ok=True)
+    cv2.setNumThreads(1)
+    validation = read_photos(options.validate, 150)
+    photos = [photo for source in options.photos for photo in read_photos(source, options.limit).values()]
+    run = Run(options)
+    print(f"{len(photos)} photographs, {len(validation)} to validate, on {run.device}", flush=True)
+    with (options.run / "log.jsonl").open("a") as log:
+        fit(run, photos, validation, log)
     print(f"done: {run.checkpoint}")
 
 
