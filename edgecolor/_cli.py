@@ -14,7 +14,7 @@ import edgecolor
 from edgecolor._engine import EngineName, installed_engines
 from edgecolor._errors import EdgecolorError
 from edgecolor._explain import report, report_figures
-from edgecolor._image import WRITERS, read_picture, write_picture
+from edgecolor._image import WRITERS, check_target, read_picture, write_picture
 from edgecolor._models import ModelName, Precision, find_model, registry
 
 
@@ -90,8 +90,8 @@ def _add_steering(command: argparse.ArgumentParser) -> None:
 
 
 def _hint(text: str) -> edgecolor.Hint:
-    x, y, color = (*text.split(",", 2), "", "")[:3]
     try:
+        x, y, color = text.split(",", 2)
         return edgecolor.Hint(float(x), float(y), color)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not X,Y,COLOR, such as 120,80,#8a2f2f") from None
@@ -120,6 +120,10 @@ def _image(options: argparse.Namespace) -> int:
     targets = [_target(source, options) for source in options.sources]
     if len(set(targets)) < len(targets):
         options.usage_error("two photographs would be written under the same name; colour them into different folders")
+    sources = {source.resolve() for source in options.sources}
+    for source, target in zip(options.sources, targets, strict=True):
+        if target.resolve() in sources - {source.resolve()}:
+            options.usage_error(f"{source} would be written over {target}, another of the photographs; use --out-dir")
     colorizer = _open(options)
     steering = _steering(options)
     if options.out_dir:
@@ -159,10 +163,11 @@ def _progress(items: list[tuple[Path, Path]]) -> Any:
 
 
 def _explain(options: argparse.Namespace) -> int:
+    target = options.out or options.source.with_name(f"{options.source.stem}-explained.png")
+    check_target(options.source, target)
     colorizer = _open(options)
     original = read_picture(options.source)
     answer = colorizer.predict(original, **_steering(options))
-    target = options.out or options.source.with_name(f"{options.source.stem}-explained.png")
     write_picture(target, report(original, answer, answer.alternatives(2)))
     figures = report_figures(answer)
     if options.json:
@@ -220,4 +225,4 @@ def _version(package: str) -> str | None:
 
 
 def _complain(error: Exception) -> None:
-    print(f"edgecolor: {error}", file=sys.stderr)
+    print(f"edgecolor: {' '.join(str(error).split())}", file=sys.stderr)

@@ -121,9 +121,10 @@ def delta_e00(lab_1: FloatArray, lab_2: FloatArray) -> FloatArray:
     stretch = 1.5 - 0.5 * np.sqrt(mean_chroma7 / (mean_chroma7 + 25.0**7))
     a1, a2 = a1 * stretch, a2 * stretch
     c1, c2 = np.hypot(a1, b1), np.hypot(a2, b2)
-    h1, h2 = np.arctan2(b1, a1), np.arctan2(b2, a2)
+    h1, h2 = np.arctan2(b1, a1) % (2 * math.pi), np.arctan2(b2, a2) % (2 * math.pi)
     neutral = c1 * c2 == 0
-    turn = np.where(neutral, 0, (h2 - h1 + math.pi) % (2 * math.pi) - math.pi)
+    turn = h2 - h1
+    turn = np.where(neutral, 0, turn - 2 * math.pi * np.sign(turn) * (np.abs(turn) > math.pi + 1e-9))
     hue_difference = 2 * np.sqrt(c1 * c2) * np.sin(turn / 2)
     hue = np.where(neutral, h1 + h2, h1 + turn / 2)
     lightness, chroma = (l1 + l2) / 2, (c1 + c2) / 2

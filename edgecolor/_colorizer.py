@@ -180,6 +180,8 @@ class Colorizer:
         from edgecolor._image import color_file
 
         rgb_self = Colorizer(self._engine, self._model)
+        if "palette" in steering:
+            steering["palette"] = self._ordered_palette(steering["palette"])
         color_file(source, target, lambda gray: rgb_self.predict(gray, **steering).image if steering else rgb_self(gray))
 
     def _chroma_of(self, luma: Luma) -> ChromaField:

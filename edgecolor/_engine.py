@@ -51,6 +51,11 @@ def open_engine(name: EngineName, model: bytes) -> Engine:
         )
     if "onnxruntime" not in installed_engines():
         raise EngineUnavailableError("ONNX Runtime is not installed; run: pip install onnxruntime")
-    from edgecolor._ort import OrtEngine
+    try:
+        from edgecolor._ort import OrtEngine
+    except ImportError as error:
+        raise EngineUnavailableError(
+            f"ONNX Runtime is installed but cannot be loaded: {error}; run: pip install --force-reinstall onnxruntime"
+        ) from error
 
     return OrtEngine(model)

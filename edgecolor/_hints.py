@@ -22,6 +22,9 @@ from edgecolor._luma import Luma, Plane
 PIN_RADIUS = 3.0
 """Deviation, in grid pixels, of the correction that makes a hint exact."""
 
+_AB_MAX = 1e6
+"""Beyond it a colour overflows on the way."""
+
 PALETTE_WIDTH = 8.0
 """How far, in units of CIEDE2000, a palette colour reaches among the bins."""
 
@@ -56,6 +59,14 @@ def css_ab(color: str) -> tuple[float, float]:
     Raises:
         ImageError: It is not one that can be understood.
     """
+    with np.errstate(invalid="ignore", over="ignore"):
+        a, b = _chroma_of_css(color)
+    if not max(abs(a), abs(b)) < _AB_MAX:
+        raise ImageError(f"the colour {color!r} is not a colour anyone could see: its a*, b* are {a:g}, {b:g}")
+    return a, b
+
+
+def _chroma_of_css(color: str) -> tuple[float, float]:
     from tinycss2 import color4
 
     parsed = color4.parse_color(color) if isinstance(color, str) else None
@@ -97,10 +108,12 @@ def hint_planes(hints: Sequence[Hint], size: tuple[int, int], grid: tuple[int, i
     planes = np.zeros((3, *grid), np.float32)
     scale = np.array([grid[1] / size[1], grid[0] / size[0]])
     for hint in hints:
-        spots = np.floor(np.array(hint.points) * scale).astype(np.int32)
+        # a line from a point to itself: of one point alone nothing is drawn
+        spots = np.floor(np.array([*hint.points, hint.points[-1]]) * scale).astype(np.int32)
         radius = min(size) / 100 if hint.radius is None else hint.radius
         mask = np.zeros(grid, np.uint8)
-        cv2.polylines(mask, [spots], isClosed=False, color=1, thickness=1 + 2 * round(radius * float(scale.mean())))
+        reach = min(radius * float(scale.mean()), max(grid))
+        cv2.polylines(mask, [spots], isClosed=False, color=1, thickness=1 + 2 * round(reach))
         planes[:, mask == 1] = np.array([*css_ab(hint.color), 1.0], np.float32)[:, None]
     return planes
 
@@ -163,6 +176,10 @@ def _colors_of(picture: npt.NDArray[Any]) -> tuple[npt.NDArray[np.floating[Any]]
         or not picture.size
     ):
         raise ImageError(f"a reference picture must be (H, W, 3) uint8, uint16 or float32, got {picture.shape} {picture.dtype}")
+    if picture.dtype == np.float32 and not (picture.min() >= -1e-4 and picture.max() <= 1 + 1e-4):
+        raise ImageError(
+            f"a float reference picture must be in [0, 1] without NaN, this one spans [{picture.min():g}, {picture.max():g}]"
+        )
     small = cv2.resize(picture, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float64)
     white = 1.0 if picture.dtype == np.float32 else float(np.iinfo(picture.dtype).max)
     ab = rgb_to_lab(np.clip(small / white, 0, 1)).reshape(-1, 3)[:, 1:]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,8 @@ WRITERS: dict[str, dict[str, Any]] = {
 }
 """Endings that can be written, with libvips's options for them. Chroma is not subsampled where that can be avoided."""
 
+_FLOATS = ("float", "double")
+
 _EIGHT_BIT = {".jpg", ".jpeg", ".webp"}
 
 _KEPT = ("exif", "xmp", "iptc", "resolution-unit", "image-description")
@@ -54,7 +56,7 @@ def read_picture(source: str | os.PathLike[str]) -> Picture:
 def color_file(source: str | os.PathLike[str], target: str | os.PathLike[str], colorize: Callable[[Picture], Picture]) -> None:
     """Colour one file into another; see ``Colorizer.image``."""
     source, target = Path(source), Path(target)
-    _check_target(source, target)
+    check_target(source, target)
     image = _open(source)
     alpha = image[-1] if image.hasalpha() else None
     rgb = colorize(_as_array(_flat(image)))
@@ -85,7 +87,8 @@ def write_picture(
     if suffix in _EIGHT_BIT and wide:
         image, alpha = image.colourspace("srgb"), None if alpha is None else _to_eight_bit(alpha)
     if alpha is not None and suffix not in (".jpg", ".jpeg"):
-        image = image.bandjoin(alpha.cast(image.format))
+        full = alpha * 65535 if alpha.format in _FLOATS else alpha
+        image = image.bandjoin(full.cast(image.format))
     image = image.copy() if like is None else image.copy(xres=like.xres, yres=like.yres)
     _copy_metadata(image, like)
     with _whole(target) as partial:
@@ -95,7 +98,12 @@ def write_picture(
             raise SourceError(f"cannot write {target}: {_reason(error)}") from error
 
 
-def _check_target(source: Path, target: Path) -> None:
+def check_target(source: Path, target: Path) -> None:
+    """Refuse a target of unknown format, and the source itself, also under another name.
+
+    Raises:
+        ImageError: Saying which.
+    """
     _writer_suffix(target)
     if target.exists() and source.exists() and target.samefile(source):
         raise ImageError(f"{target} is the source itself; give another name, the source is never overwritten")
@@ -130,6 +138,8 @@ def _flat(image: pyvips.Image) -> pyvips.Image:
     """Grey or sRGB bands without alpha, embedded profiles applied."""
     if image.hasalpha():
         image = image[: image.bands - 1]
+    if image.format in _FLOATS and image.interpretation in ("scrgb", "b-w"):
+        return image  # gamma-encoded like every float picture here, whatever libvips takes it for
     if image.get_typeof("icc-profile-data") or image.interpretation == "cmyk":
         depth = 16 if image.format == "ushort" else 8
         return image.icc_transform("srgb", embedded=True, intent="relative", depth=depth)
@@ -147,6 +157,8 @@ def _as_array(image: pyvips.Image) -> Picture:
 
 
 def _to_eight_bit(alpha: pyvips.Image) -> pyvips.Image:
+    if alpha.format in _FLOATS:
+        return (alpha * 255).rint().cast("uchar")
     return (alpha >> 8).cast("uchar") if alpha.format == "ushort" else alpha
 
 
@@ -161,6 +173,8 @@ def _copy_metadata(changed: pyvips.Image, like: pyvips.Image | None) -> None:
     for name in ("image-description", "exif-ifd0-ImageDescription"):  # TIFF's own, and that of the others
         if name not in kept:
             changed.set_type(pyvips.GValue.gstr_type, name, NOTE)
+    for name in ("orientation", "exif-ifd0-Orientation"):  # back with the EXIF block, but the picture is upright by now
+        changed.remove(name)
 
 
 def _reason(error: pyvips.Error) -> str:
@@ -171,13 +185,16 @@ def _reason(error: pyvips.Error) -> str:
 @contextmanager
 def _whole(target: Path) -> Iterator[Path]:
     """A path beside the target to write to; renamed over the target at the end, removed on any failure."""
-    partial = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.partial{target.suffix}")
+    partial = target.with_name(f".{secrets.token_hex(4)}.partial{target.suffix}")
     try:
         with partial.open("xb"):
             pass
         yield partial
         partial.replace(target)
+    except SourceError:
+        raise
     except OSError as error:
         raise SourceError(f"cannot write {target}: {error.strerror or error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()

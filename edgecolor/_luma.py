@@ -70,7 +70,7 @@ def read_luma(picture: Picture) -> Luma:
         raise ImageError(f"a picture must have the shape (H, W), (H, W, 1) or (H, W, 3), got {array.shape}")
     if 0 in array.shape:
         raise ImageError(f"a picture must have at least one pixel, got the shape {array.shape}")
-    if array.dtype == np.float32:
+    if array.dtype.name == "float32":
         array = _checked_floats(array)
     if array.ndim == 3 and (array.shape[2] == 1 or _is_grey(array)):
         array = array[..., 0]

@@ -62,7 +62,7 @@ def registry() -> dict[str, Any]:
     """The whole of models.toml."""
     try:
         return tomllib.loads((_FOLDER / "models.toml").read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ModelIntegrityError(f"cannot read {_FOLDER / 'models.toml'}: {error}; reinstall edgecolor") from error
 
 
@@ -72,6 +72,13 @@ def find_model(name: str = "auto", precision: str = "auto") -> ModelFile:
     Raises:
         UnknownModelError: There is no such model, or it does not come in that precision.
     """
+    try:
+        return _find(name, precision)
+    except KeyError as error:
+        raise ModelIntegrityError(f"{_FOLDER / 'models.toml'} is damaged: it lacks {error}; reinstall edgecolor") from error
+
+
+def _find(name: str, precision: str) -> ModelFile:
     models = registry()["model"]
     chosen = registry()["default"] if name == "auto" else name
     if chosen not in models:

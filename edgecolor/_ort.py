@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import numpy.typing as npt
+
+# Read when the library is loaded: otherwise it keeps a device number and sends events (its Privacy.md).
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 import onnxruntime
 
 from edgecolor._engine import OutputName

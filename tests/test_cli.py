@@ -1,0 +1,357 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from fakes import PHOTOS, assert_lightness_kept, lab, mean_error, pixels_of, run_python, scene
+
+import edgecolor
+from edgecolor import _models
+from edgecolor._cli import main
+from edgecolor._models import find_model, registry
+
+
+def _run(*arguments: object) -> int:
+    """Run one command; its exit status."""
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in arguments])
+    return int(caught.value.code or 0)
+
+
+def _error(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that was written to stderr; fail if it is not one, or if anything was printed."""
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.endswith("\n")
+    assert err.count("\n") == 1, err
+    assert err.startswith("edgecolor: ")
+    return str(err.strip())
+
+
+def _photo(path: Path, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    code = cv2.imencode(".png" if path.suffix == ".png" else ".jpg", scene(40, 60, seed=seed))[1]
+    path.write_bytes(code.tobytes())
+    return path
+
+
+# image
+
+
+def test_one_photograph(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = _photo(tmp_path / "a.png")
+    assert _run("image", source, "-o", tmp_path / "out.png") == 0
+    assert capsys.readouterr() == ("", "")
+    assert_lightness_kept(pixels_of(tmp_path / "out.png"), scene(40, 60))
+    assert np.ptp(pixels_of(tmp_path / "out.png"), axis=2).max() > 0
+
+
+@pytest.mark.parametrize(("name", "target"), [("a.png", "a-colour.png"), ("b.JPG", "b-colour.JPG"), ("c.bmp", "c-colour.png")])
+def test_without_a_target_the_result_lies_beside(tmp_path: Path, name: str, target: str) -> None:
+    source = _photo(tmp_path / name)
+    if name.endswith(".bmp"):
+        source.write_bytes(_photo(tmp_path / "a.png").read_bytes())  # libvips goes by the content
+    assert _run("image", source) == 0
+    assert (tmp_path / target).exists()
+
+
+def test_many_photographs_go_to_a_new_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sources = [_photo(tmp_path / f"{name}.png", seed) for seed, name in enumerate("abc")]
+    folder = tmp_path / "new" / "folder"
+    assert _run("image", *sources, "--out-dir", folder) == 0
+    assert capsys.readouterr() == ("", "")
+    assert sorted(path.name for path in folder.iterdir()) == ["a.png", "b.png", "c.png"]
+    for seed, name in enumerate("abc"):
+        assert_lightness_kept(pixels_of(folder / f"{name}.png"), scene(40, 60, seed=seed))
+
+
+def test_one_bad_photograph_does_not_stop_the_rest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sources = [_photo(tmp_path / "a.png"), tmp_path / "b.png", _photo(tmp_path / "c.png")]
+    sources[1].write_text("no picture")
+    assert _run("image", *sources, "--out-dir", tmp_path / "out") == 1
+    assert str(sources[1]) in _error(capsys)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "c.png"]
+
+
+@pytest.mark.parametrize(
+    "names", [("x/a.png", "y/a.png"), ("x/a.png", "x/a.png"), ("x/a.bmp", "x/a.png")], ids=["folders", "twice", "endings"]
+)
+def test_two_results_of_one_name_are_wrong_usage(
+    tmp_path: Path, names: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources = [_photo(tmp_path / name) for name in names]
+    assert _run("image", *sources, "--out-dir", tmp_path / "out") == 2
+    assert "same name" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_photograph_of_the_list_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """a.png would go to a-colour.png, which is another of the photographs."""
+    first, second = _photo(tmp_path / "a.png", 1), _photo(tmp_path / "a-colour.png", 2)
+    content = second.read_bytes()
+    assert _run("image", first, second) != 0
+    assert second.read_bytes() == content
+    assert "a-colour.png" in capsys.readouterr().err
+
+
+def test_results_are_not_written_over_their_sources(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = _photo(tmp_path / "a.png")
+    content = source.read_bytes()
+    assert _run("image", source, "--out-dir", tmp_path) == 1
+    assert "is the source itself" in _error(capsys)
+    assert source.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["image"], "IN"),
+        (["image", "a.png", "b.png", "-o", "c.png"], "2 photographs; use --out-dir"),
+        (["image", "a.png", "-o", "b.png", "--out-dir", "c"], "not allowed with"),
+        (["image", "a.png", "--hint", "120,80"], "argument --hint"),
+        (["image", "a.png", "--hint", "x,y,red"], "'x,y,red' is not X,Y,COLOR"),
+        (["image", "a.png", "--vividness", "much"], "'much'"),
+        (["image", "a.png", "--palette"], "--palette"),
+        (["image", "a.png", "--palette", "red", "--reference", "b.png"], "not allowed with"),
+        (["image", "a.png", "--engine", "openvino"], "'openvino'"),
+        (["image", "a.png", "--precision", "fp8"], "'fp8'"),
+        (["explain"], "IN"),
+        (["paint", "a.png"], "'paint'"),
+        ([], "COMMAND"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_usage_exits_2(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert words in err
+    assert "Traceback" not in err
+
+
+FAILING = [
+    (["{none}", "-o", "{out}"], "cannot read"),
+    (["{folder}", "-o", "{out}"], "cannot read"),
+    (["{text}", "-o", "{out}"], "not a picture"),
+    (["{empty}", "-o", "{out}"], "is empty"),
+    (["{photo}", "-o", "{photo}"], "is the source itself"),
+    (["{photo}", "-o", "{folder}/out.gif"], "must be one of .jpg"),
+    (["{photo}", "-o", "{photo}/out.png"], "cannot write"),
+    (["{photo}", "-o", "{folder}/none/out.png"], "cannot write"),
+    (["{photo}", "--out-dir", "{text}"], "cannot make the folder"),
+    (["{photo}", "--out-dir", "{text}/out"], "cannot make the folder"),
+    (["{photo}", "-o", "{out}", "--hint", "60,5,red"], "outside the picture of 60 by 40"),
+    (["{photo}", "-o", "{out}", "--hint", "nan,5,red"], "outside the picture"),
+    (["{photo}", "-o", "{out}", "--hint", "5,5,reddish"], "'reddish' is not a CSS colour"),
+    (["{photo}", "-o", "{out}", "--palette", "teal", "reddish"], "'reddish' is not a CSS colour"),
+    (["{photo}", "-o", "{out}", "--reference", "{none}"], "cannot read"),
+    (["{photo}", "-o", "{out}", "--reference", "{text}"], "not a picture"),
+    (["{photo}", "-o", "{out}", "--reference", "{photo}"], "(40, 60)"),
+    (["{photo}", "-o", "{out}", "--vividness", "3"], "between 0 and 2, got 3"),
+    (["{photo}", "-o", "{out}", "--vividness", "nan"], "between 0 and 2, got nan"),
+    (["{photo}", "-o", "{out}", "--model", "huge"], "no model 'huge'"),
+    (["{photo}", "-o", "{out}", "--engine", "tensorrt"], "not in this release"),
+]
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "words"),
+    [
+        pytest.param(command, arguments, words, id=" ".join([command, *arguments]))
+        for command in ("image", "explain")
+        for arguments, words in FAILING
+        if command == "image" or "--out-dir" not in arguments
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_exits_1(
+    tmp_path: Path, command: str, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {name: tmp_path / name for name in ("none.png", "folder", "text.png", "empty.png", "photo.png", "out.png")}
+    places["folder"].mkdir()
+    places["text.png"].write_text("no picture")
+    places["empty.png"].touch()
+    content = _photo(places["photo.png"]).read_bytes()
+    before = sorted(tmp_path.rglob("*"))
+    given = [argument.format(**{name.split(".")[0]: path for name, path in places.items()}) for argument in arguments]
+    assert _run(command, *given) == 1
+    assert words in _error(capsys)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert places["photo.png"].read_bytes() == content
+
+
+def test_a_line_stays_one_line_whatever_the_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("image", tmp_path / "two\nlines.png", "-o", tmp_path / "out.png") == 1
+    assert "cannot read" in _error(capsys)
+
+
+def test_hints_colour_their_place(tmp_path: Path) -> None:
+    source, hinted = _photo(tmp_path / "a.png"), tmp_path / "hinted.png"
+    lightness = lab(scene(40, 60))[20, 30, 0]
+    hint = f"30,20,lab({lightness:.2f} 15 -12)"
+    assert _run("image", source, "-o", hinted, "--hint", hint, "--hint", "5.5,3,rgb(120, 110, 100)") == 0
+    assert lab(pixels_of(hinted))[20, 30, 1:] == pytest.approx((15, -12), abs=2)
+
+
+@pytest.mark.parametrize("steering", [["--palette", "red", "#ff8844"], ["--reference", str(PHOTOS / "coffee.jpg")]])
+def test_palettes_and_references_change_the_colours(tmp_path: Path, steering: list[str]) -> None:
+    source = _photo(tmp_path / "a.png")
+    _run("image", source, "-o", tmp_path / "plain.png")
+    assert _run("image", source, "-o", tmp_path / "steered.png", *steering) == 0
+    plain, steered = lab(pixels_of(tmp_path / "plain.png")), lab(pixels_of(tmp_path / "steered.png"))
+    assert steered[..., 1].mean() > plain[..., 1].mean()
+    assert_lightness_kept(pixels_of(tmp_path / "steered.png"), scene(40, 60))
+
+
+def test_vividness_scales_the_chroma(tmp_path: Path) -> None:
+    source = _photo(tmp_path / "a.png")
+    chroma = {}
+    for vividness in ("0", "1", "1.8"):
+        assert _run("image", source, "-o", tmp_path / f"{vividness}.png", "--vividness", vividness) == 0
+        chroma[vividness] = np.hypot(*np.moveaxis(lab(pixels_of(tmp_path / f"{vividness}.png"))[..., 1:], -1, 0)).mean()
+    assert chroma["0"] < 0.01
+    assert chroma["0"] < chroma["1"] < chroma["1.8"]
+
+
+def test_the_command_and_the_library_give_the_same(tmp_path: Path, colorizer: edgecolor.Colorizer) -> None:
+    source = PHOTOS / "coffee.jpg"
+    assert _run("image", source, "-o", tmp_path / "shell.png") == 0
+    colorizer.image(source, tmp_path / "python.png")
+    assert np.array_equal(pixels_of(tmp_path / "shell.png"), pixels_of(tmp_path / "python.png"))
+
+
+# explain
+
+
+def test_explain_writes_a_report_beside_the_photograph(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = _photo(tmp_path / "a.jpg")
+    assert _run("explain", source) == 0
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 1
+    assert str(tmp_path / "a-explained.png") in out
+    assert "%" in out
+    assert not err
+    assert pixels_of(tmp_path / "a-explained.png").shape[2] == 3
+
+
+def test_explain_prints_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, target = _photo(tmp_path / "a.png"), tmp_path / "report.jpg"
+    assert _run("explain", source, "-o", target, "--json", "--hint", "5,5,teal", "--vividness", "0.5") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["source"], answer["report"]) == (str(source), str(target))
+    assert "ONNX Runtime" in answer["colorizer"]
+    assert all(0 <= answer[name] <= 1 for name in ("mean_confidence", "share_sure", "share_guess"))
+    assert target.exists()
+
+
+def test_explain_never_overwrites_the_photograph(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = _photo(tmp_path / "a.png")
+    content = source.read_bytes()
+    assert _run("explain", source, "-o", source) == 1
+    assert source.read_bytes() == content
+    assert "source" in _error(capsys)
+
+
+# models, doctor, version
+
+
+def test_models_lists_every_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("models") == 0
+    out, err = capsys.readouterr()
+    assert not err
+    expected = [(name, precision) for name, entry in registry()["model"].items() for precision in entry["file"]]
+    lines = out.splitlines()
+    assert [tuple(line.split()[:2]) for line in lines] == expected
+    assert all("verified" in line for line in lines)
+    assert sum("default" in line for line in lines) == 1
+
+
+def test_models_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("models", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == registry()
+
+
+@pytest.mark.parametrize("command", [["models"], ["doctor"], ["image", str(PHOTOS / "cat.jpg"), "-o", "cat.png"]])
+def test_a_damaged_model_is_one_line(
+    tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "models"
+    shutil.copytree(_models._FOLDER, copy)
+    monkeypatch.setattr(_models, "_FOLDER", copy)
+    monkeypatch.chdir(tmp_path)
+    with find_model().path.open("r+b") as file:
+        file.write(b"\xff")
+    assert _run(*command) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("edgecolor: ")
+    assert err.count("\n") == 1
+    assert "damaged" in err
+    assert not (tmp_path / "cat.png").exists()
+
+
+def test_doctor_says_what_would_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("doctor") == 0
+    out, err = capsys.readouterr()
+    assert not err
+    assert out.startswith(f"edgecolor {edgecolor.__version__}, Python ")
+    for package in ("numpy", "opencv-python-headless", "onnxruntime", "pyvips", "tinycss2"):
+        assert package in out
+    assert "missing" not in out
+    assert f"would run: {edgecolor.load()!r}" in out
+
+
+def test_doctor_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("edgecolor._cli._version", lambda package: None if package == "pyvips" else "1.0")
+    _run("doctor")
+    assert "pip install 'pyvips[binary]'" in capsys.readouterr().out
+
+
+def test_doctor_tries_the_named_engine(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("doctor", "--engine", "tensorrt") == 1
+    assert "not in this release" in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("--version") == 0
+    assert capsys.readouterr().out == f"edgecolor {edgecolor.__version__}\n"
+
+
+def test_an_interrupt_is_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(edgecolor.Colorizer, "image", interrupt)
+    assert _run("image", _photo(tmp_path / "a.png")) == 130
+    assert capsys.readouterr().err == ""
+
+
+# As a process
+
+
+def test_the_module_is_the_command(tmp_path: Path) -> None:
+    done = run_python("-W", "error", "-m", "edgecolor", "--help", home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    assert done.stdout.startswith("usage: edgecolor ")
+    for command in ("image", "explain", "models", "doctor"):
+        assert f"\n    {command} " in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_of_the_process_is_one_line(tmp_path: Path) -> None:
+    done = run_python("-W", "error", "-m", "edgecolor", "image", "none.png", home=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == "edgecolor: cannot read none.png: No such file or directory\n"
+
+
+def test_a_photograph_through_the_process(tmp_path: Path) -> None:
+    source = PHOTOS / "cat.jpg"
+    done = run_python("-W", "error", "-m", "edgecolor", "image", str(source), "-o", "cat.png", home=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert mean_error(pixels_of(tmp_path / "cat.png"), pixels_of(source)) < 25
