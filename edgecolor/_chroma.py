@@ -7,12 +7,15 @@ difference that has no luminance; where it would leave the gamut it shrinks, and
 
 from __future__ import annotations
 
+import math
 import os
+import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -27,8 +30,8 @@ GUIDE_RADIUS = 4
 GUIDE_EPSILON = 36.0
 """Variance of L* below which a window counts as flat and its chroma is only averaged."""
 
-_STRIP_PIXELS = 1 << 16
-"""Pixels worked on at once: a few planes of them stay in a core's second-level cache."""
+_STRIP_PIXELS = 1 << 17
+"""Pixels worked on at once: few enough to stay in the cache, so many that threads seldom wait for the interpreter's lock."""
 
 _DARKEST_ROOT = np.float32(6 / 29)
 _GAMMA_KNEE = np.float32(0.0031308)
@@ -43,22 +46,26 @@ class ChromaField:
     size: tuple[int, int]
     """Height and width of the picture in pixels."""
 
-    def rows(self, start: int, stop: int, root: Plane) -> tuple[Plane, Plane]:
+    def rows(self, start: int, stop: int, root: Plane, planes: Plane | None = None) -> tuple[Plane, Plane]:
         """a*/500 and -b*/200 of some rows, the steps from f(Y) to f(X) and f(Z), each (stop - start, W) float32.
 
         Args:
             start: First row.
             stop: Row after the last.
             root: f(Y) of these rows, (stop - start, W).
+            planes: (4, stop - start, W) to work in and to return two of; new ones by default.
         """
         height, width = self.size
         cell, following, way = _between(np.arange(start, stop), height, len(self._steps))
         narrow = self._steps[cell]
         narrow += way[:, None, None] * (self._steps[following] - narrow)
-        slope_x, step_x, slope_z, step_z = cv2.split(cv2.resize(narrow, (width, stop - start)))
+        if planes is None:
+            planes = np.empty((4, stop - start, width), np.float32)
+        cv2.split(cv2.resize(narrow, (width, stop - start), _scratch("coefficients", (stop - start, width, 4))), list(planes))
+        slope_x, step_x, slope_z, step_z = planes
         cv2.accumulateProduct(slope_x, root, step_x)
         cv2.accumulateProduct(slope_z, root, step_z)
-        return step_x, step_z  # type: ignore[return-value]
+        return step_x, step_z
 
     @cached_property
     def _steps(self) -> npt.NDArray[np.float32]:
@@ -95,16 +102,17 @@ def guide(ab: npt.NDArray[np.float32], lightness: Plane, size: tuple[int, int]) 
     for chroma in cv2.split(fine):
         mean = _blur(chroma)
         slope = (_blur(lightness * chroma) - mean_l * mean) / (variance + np.float32(GUIDE_EPSILON))
-        planes += [_blur(slope), _blur(mean - slope * mean_l)]
-    return ChromaField(np.dstack(planes), size)
+        planes += [slope, mean - slope * mean_l]
+    return ChromaField(_blur(cv2.merge(planes)), size)
 
 
 def colored(luma: Luma, field: ChromaField) -> npt.NDArray[Any]:
     """(H, W, 3) sRGB in the dtype of the luma's picture, with the luma's lightness and the field's chroma."""
     out = np.empty((*luma.size, 3), luma.picture.dtype)
+    encode = _ENCODERS[out.dtype.name]
 
     def work(start: int, stop: int) -> None:
-        cv2.merge(encoded_rows(luma, field, start, stop, out.dtype), out[start:stop])
+        cv2.merge(list(encode(*fitted_rows(luma, field, start, stop))), out[start:stop])
 
     in_strips(luma.size, work)
     return out
@@ -114,107 +122,152 @@ def in_strips(size: tuple[int, int], work: Callable[[int, int], None]) -> None:
     """Call ``work(start, stop)`` for all rows of a picture of ``size``, a few rows a time, on all cores."""
     height, width = size
     count = max(1, _STRIP_PIXELS // width)
-    starts = range(0, height, count)
-    stops = (min(start + count, height) for start in starts)
-    if len(starts) == 1:
-        work(0, height)
-        return
-    for _ in _pool().map(work, starts, stops):
-        pass
+    waiting = deque((start, min(start + count, height)) for start in range(0, height, count))
+
+    def drain() -> None:
+        while True:
+            try:
+                strip = waiting.popleft()
+            except IndexError:  # another thread took the last one
+                return
+            work(*strip)
+
+    helpers = [_threads().submit(drain) for _ in range(min(len(waiting), os.cpu_count() or 1) - 1)]
+    try:
+        drain()
+    finally:
+        waiting.clear()  # after a failure no strip is begun any more
+        for helper in helpers:
+            helper.result()
 
 
-def encoded_rows(luma: Luma, field: ChromaField, start: int, stop: int, dtype: npt.DTypeLike) -> list[npt.NDArray[Any]]:
-    """Gamma-encoded R, G and B planes of some rows, in gamut, with the luma's luminance, each (stop - start, W).
+def fitted_rows(luma: Luma, field: ChromaField, start: int, stop: int) -> tuple[Plane, Plane]:
+    """Linear light of some rows: Y, and what R, G and B differ from it, within the gamut and with no luminance of its own.
 
-    Args:
-        luma: The picture's lightness.
-        field: Its chroma.
-        start: First row.
-        stop: Row after the last.
-        dtype: uint8, uint16, or float32 in [0, 1].
+    Returns:
+        (stop - start, W) in [0, 1] and (3, stop - start, W) in [-1, 1]; their sums lie in [0, 1] but for rounding. The
+        memory is used again by the thread's next call.
     """
     luminance, root = luma.rows(start, stop)
-    steps = field.rows(start, stop, root)
+    steps = field.rows(start, stop, root, _scratch("steps", (4, *root.shape)))
     np.clip(root, _DARKEST_ROOT, 1, out=root)  # below it the CIE curve is straight, with the slope it has there
     x, z = _cube_differences(root, steps)
-    differences = [cv2.addWeighted(x, float(row[0]), z, float(row[2]), 0) for row in XYZN_TO_RGB]
-    excess = _gamut_excess(luminance, differences)
-    for difference in differences:
-        np.divide(difference, excess, out=difference)
-    encode = _ENCODERS[np.dtype(dtype).name]
-    return [encode(luminance, difference) for difference in differences]
+    differences = _scratch("differences", (3, *root.shape))
+    for row, difference in zip(XYZN_TO_RGB, differences, strict=True):
+        cv2.addWeighted(x, float(row[0]), z, float(row[2]), 0, difference)
+    np.divide(differences, _gamut_excess(luminance, differences), out=differences)
+    return luminance, differences
 
 
-def _cube_differences(root: Plane, steps: tuple[Plane, Plane]) -> tuple[Plane, Plane]:
-    """(root + step)³ - root³ in place of each step; zero where the step is zero."""
-    linear = np.float32(3) * root
-    square = linear * root
-    for step in steps:
-        inner = step + linear
-        np.multiply(inner, step, out=inner)
-        np.add(inner, square, out=inner)
-        np.multiply(step, inner, out=step)
-    return steps
+def encode_levels(luminance: Plane, differences: Plane, dtype: Literal["uint8", "float32"] = "uint8") -> npt.NDArray[Any]:
+    """luminance + each of three differences, gamma-encoded in [0, 255], (3, h, w); used again by the thread's next call.
+
+    By a table of 16 bits of linear light, of which one step is never more than a twentieth of a level.
+    """
+    codes = _scratch("codes", differences.shape, np.uint16)
+    encoded = _scratch(dtype, differences.shape, dtype)
+    for difference, code, level in zip(differences, codes, encoded, strict=True):
+        cv2.addWeighted(luminance, 65535, difference, 65535, 0, code, cv2.CV_16U)
+        if _opencv_looks_up_16_bits():
+            cv2.LUT(code, _levels(dtype), level)
+        else:
+            np.take(_levels(dtype), code, mode="clip", out=level)
+    return encoded
 
 
-def _gamut_excess(luminance: Plane, differences: list[Any]) -> Plane:
-    """How many times too large the differences are for luminance + difference to lie within [0, 1]; at least 1."""
-    red, green, blue = differences
-    up, down = cv2.max(red, green), cv2.min(red, green)
-    cv2.max(up, blue, up)
-    cv2.min(down, blue, down)
-    # How many times its room each side takes; at black and white there is none, and chroma goes to zero.
-    room = np.float32(1 + 1e-6) - luminance
-    np.divide(up, room, out=up)
-    np.subtract(np.float32(-1e-12), luminance, out=room)
-    np.divide(down, room, out=down)
-    cv2.max(up, down, up)
-    return np.clip(up, 1, np.inf, out=up)
-
-
-def _encode_8(luminance: Plane, difference: Plane) -> npt.NDArray[np.uint8]:
-    """Through 16 bits of linear light: there, a code is at most a twentieth of a step of the 8-bit result."""
-    codes = cv2.addWeighted(luminance, 65535, difference, 65535, 0, dtype=cv2.CV_16U)
-    return cv2.LUT(codes, _gamma_table())  # type: ignore[return-value]
-
-
-def _encode_16(luminance: Plane, difference: Plane) -> npt.NDArray[np.uint16]:
-    encoded = _encode_float(luminance, difference)
+def _encode_16(luminance: Plane, differences: Plane) -> npt.NDArray[np.uint16]:
+    encoded = _encode_float(luminance, differences)
     np.multiply(encoded, np.float32(65535), out=encoded)
     np.add(encoded, np.float32(0.5), out=encoded)
-    return encoded.astype(np.uint16)
+    codes = _scratch("codes", encoded.shape, np.uint16)
+    np.copyto(codes, encoded, casting="unsafe")
+    return codes
 
 
-def _encode_float(luminance: Plane, difference: Plane) -> Plane:
-    """sRGB's curve (IEC 61966-2-1): the power above its knee, and the line, which is the lower of the two, below."""
-    linear = np.add(luminance, difference, out=difference)
+def _encode_float(luminance: Plane, differences: Plane) -> Plane:
+    """luminance + each difference, in its place, gamma-encoded in [0, 1] (IEC 61966-2-1)."""
+    linear = np.add(differences, luminance, out=differences)
     np.clip(linear, 0, 1, out=linear)
-    line = linear * np.float32(12.92)
-    np.clip(linear, _GAMMA_KNEE, 1, out=linear)
-    cv2.log(linear, linear)
-    np.multiply(linear, np.float32(1 / 2.4), out=linear)
-    cv2.exp(linear, linear)  # with the logarithm, half the time of the power
-    np.multiply(linear, np.float32(1.055), out=linear)
-    np.subtract(linear, np.float32(0.055), out=linear)
-    return np.minimum(linear, line, out=linear)
+    straight = np.multiply(linear, np.float32(12.92), out=_scratch("straight", linear.shape))
+    curve = np.clip(linear, _GAMMA_KNEE, 1, out=linear).reshape(-1, linear.shape[-1])
+    cv2.log(curve, curve)
+    np.multiply(curve, np.float32(1 / 2.4), out=curve)
+    cv2.exp(curve, curve)  # with the logarithm, twice as fast as cv2.pow
+    np.multiply(curve, np.float32(1.055), out=curve)
+    np.subtract(curve, np.float32(0.055), out=curve)
+    encoded: Plane = np.minimum(linear, straight, out=linear)  # above the knee the curve is the lower one
+    return encoded
 
 
 _ENCODERS: dict[str, Callable[[Plane, Plane], npt.NDArray[Any]]] = {
-    "uint8": _encode_8,
+    "uint8": encode_levels,
     "uint16": _encode_16,
     "float32": _encode_float,
 }
 
 
-@cache
-def _gamma_table() -> npt.NDArray[np.uint8]:
-    """sRGB of linear light, 16 bits to 8."""
-    return np.rint(linear_to_srgb(np.arange(65536) / 65535) * 255).astype(np.uint8)
+def _cube_differences(root: Plane, steps: tuple[Plane, Plane]) -> tuple[Plane, Plane]:
+    """(root + step)³ - root³ in place of each step; zero where the step is zero."""
+    cube = cv2.pow(root, 3, _scratch("cube", root.shape))
+    for step in steps:
+        cv2.add(step, root, step)
+        cv2.pow(step, 3, step)
+        cv2.subtract(step, cube, step)
+    return steps
+
+
+def _gamut_excess(luminance: Plane, differences: Plane) -> Plane:
+    """How many times too large the differences (3, h, w) are for luminance + difference to be in [0, 1], at least 1."""
+    red, green, blue = differences
+    up, down, room = _scratch("gamut", differences.shape)
+    cv2.max(cv2.max(red, green, up), blue, up)
+    cv2.min(cv2.min(red, green, down), blue, down)
+    # Each side over the room it has; at black and white there is none, and chroma goes to zero.
+    np.subtract(np.float32(1 + 1e-6), luminance, out=room)
+    np.divide(up, room, out=up)
+    np.subtract(np.float32(-1e-12), luminance, out=room)
+    np.divide(down, room, out=down)
+    excess: Plane = np.maximum(up, down, out=up)
+    return np.clip(excess, 1, np.inf, out=excess)
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count() or 1, "edgecolor")
+def _levels(dtype: str) -> npt.NDArray[Any]:
+    """Gamma-encoded levels [0, 255] of 16-bit codes of linear light."""
+    levels = linear_to_srgb(np.arange(65536) / 65535) * 255
+    return (np.rint(levels) if dtype == "uint8" else levels).astype(dtype)
+
+
+@cache
+def _opencv_looks_up_16_bits() -> bool:
+    """Only OpenCV 5 does; NumPy, for older ones, takes three times as long."""
+    try:
+        cv2.LUT(np.zeros((1, 1), np.uint16), _levels("uint8"))
+    except cv2.error:
+        return False
+    return True
+
+
+def _scratch(name: str, shape: tuple[int, ...], dtype: npt.DTypeLike = np.float32) -> npt.NDArray[Any]:
+    """An array that the thread keeps under that name, whatever is in it: getting new memory can cost more than using it."""
+    held: dict[str, npt.NDArray[Any]] = _held.__dict__  # every thread sees its own
+    size = math.prod(shape)
+    if name not in held or held[name].size < size:
+        held[name] = np.empty(size, dtype)
+    return held[name][:size].reshape(shape)
+
+
+_held = threading.local()
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Kept from call to call: to start threads takes as long as a strip."""
+    return ThreadPoolExecutor(os.cpu_count(), "edgecolor")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_threads.cache_clear)  # threads do not survive a fork
 
 
 def _blur(plane: Any) -> Any:

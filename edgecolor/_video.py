@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgecolor._chroma import ChromaField, encoded_rows, in_strips
+from edgecolor._chroma import ChromaField, encode_levels, fitted_rows, in_strips
 from edgecolor._errors import ImageError
 from edgecolor._luma import Luma, read_luma
 
@@ -43,15 +43,15 @@ def chroma_of_frame(
 
 def _chroma(luma: Luma, field: ChromaField, weights: tuple[float, float, float], *, full_range: bool) -> tuple[Plane8, Plane8]:
     cb, cr = np.empty(luma.size, np.uint8), np.empty(luma.size, np.uint8)
-    span = 255.0 if full_range else 224.0
+    scale = 1.0 if full_range else 224 / 255
 
     def work(start: int, stop: int) -> None:
-        red, green, blue = encoded_rows(luma, field, start, stop, "float32")
+        red, green, blue = encode_levels(*fitted_rows(luma, field, start, stop), "float32")
         y = cv2.addWeighted(red, weights[0], green, weights[1], 0)
         y = cv2.addWeighted(y, 1, blue, weights[2], 0)
         for plane, weight, out in ((blue, weights[2], cb), (red, weights[0], cr)):
-            factor = span / (2 * (1 - weight))
-            out[start:stop] = cv2.convertScaleAbs(cv2.addWeighted(plane, factor, y, -factor, 128))
+            factor = scale / (2 * (1 - weight))
+            out[start:stop] = cv2.addWeighted(plane, factor, y, -factor, 128, dtype=cv2.CV_8U)
 
     in_strips(luma.size, work)
     return cb, cr
@@ -60,4 +60,5 @@ def _chroma(luma: Luma, field: ChromaField, weights: tuple[float, float, float],
 @cache
 def _video_to_full() -> Plane8:
     """Luma codes 16 to 235 as grey levels 0 to 255."""
-    return np.clip(np.rint((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
+    levels: npt.NDArray[np.float64] = np.clip((np.arange(256) - 16) * (255 / 219), 0, 255)
+    return np.rint(levels).astype(np.uint8)

@@ -1,0 +1,126 @@
+"""What is measured: each case prepares what it needs and gives back the call to time.
+
+    python -m benchmarks.cases NAME        prepares one case and calls it twice, for its peak memory
+
+Pictures are the sample photographs enlarged; the network is the default one, so its numbers are those of the README.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_args
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+import edgecolor
+from edgecolor._models import Precision, find_model, registry
+
+ROOT = Path(__file__).parent.parent
+PHOTOS = ROOT / "tests" / "photos"
+
+Call = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing to measure."""
+
+    title: str
+    """For the table."""
+    prepare: Callable[[], Call]
+    """Does all that is not timed, and gives back what is."""
+
+
+def cases() -> dict[str, Case]:
+    """Everything that is measured, by name, in the order of the table."""
+    bare = {
+        f"network-{precision}-{threads}": Case(
+            f"The bare network on 256 by 256, {precision}, {threads} thread{'s'[: threads - 1]}",
+            partial(_network, precision, threads),
+        )
+        for precision in precisions()
+        for threads in (1, 2)
+    }
+    return bare | {
+        "frame": Case("1080p frame, 8-bit grey to RGB", partial(_picture, 1080, 1920, np.uint8)),
+        "chroma-planes": Case("1080p frame, Y to Cb and Cr", _chroma_planes),
+        "scan-8": Case("24 megapixels, 8-bit grey to RGB", partial(_picture, 4000, 6000, np.uint8)),
+        "scan-16": Case("24 megapixels, 16-bit grey to RGB", partial(_picture, 4000, 6000, np.uint16)),
+        "predict": Case("`predict()`, 1 megapixel, with its confidence", _predict),
+        "cli": Case("`edgecolor image`, from start to the picture on disk", _command_line),
+        "import": Case("`python -c 'import edgecolor'`", partial(_run, "-c", "import edgecolor")),
+    }
+
+
+def precisions() -> list[Precision]:
+    """Those the default model is shipped in."""
+    shipped = registry()["model"][find_model().model]["file"]
+    return [precision for precision in get_args(Precision) if precision in shipped]
+
+
+def reference_network(colorizer: edgecolor.Colorizer) -> Call:
+    """The bare network as the colorizer runs it, on all cores: what every case is compared with."""
+    planes = np.zeros((1, 4, 256, 256), np.float32)
+    return lambda: colorizer._engine.run(planes, "colors")
+
+
+def grey(height: int, width: int, dtype: npt.DTypeLike = np.uint8) -> npt.NDArray[Any]:
+    """A photograph (height, width) in grey."""
+    photo: Any = cv2.imread(str(PHOTOS / "astronaut.jpg"), cv2.IMREAD_GRAYSCALE)
+    large: npt.NDArray[Any] = cv2.resize(photo, (width, height), interpolation=cv2.INTER_CUBIC).astype(dtype)
+    large *= np.iinfo(large.dtype).max // 255
+    return large
+
+
+def _network(precision: Precision, threads: int) -> Call:
+    onnxruntime = import_module("edgecolor._ort").onnxruntime  # as the library sets it up
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    model = find_model(precision=precision).read()
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    planes = np.zeros((1, 4, 256, 256), np.float32)
+    return lambda: session.run(["colors"], {"planes": planes})
+
+
+def _picture(height: int, width: int, dtype: npt.DTypeLike) -> Call:
+    colorizer, picture = edgecolor.load(), grey(height, width, dtype)
+    return lambda: colorizer(picture)
+
+
+def _chroma_planes() -> Call:
+    colorizer, y = edgecolor.load(), grey(1080, 1920)
+    return lambda: colorizer.chroma_planes(y)
+
+
+def _predict() -> Call:
+    colorizer, picture = edgecolor.load(), grey(1000, 1000)
+    return lambda: colorizer.predict(picture)
+
+
+def _command_line() -> Call:
+    def call() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            _run("-m", "edgecolor", "image", str(PHOTOS / "cat.jpg"), "-o", str(Path(folder, "cat.jpg")))()
+
+    return call
+
+
+def _run(*arguments: str) -> Call:
+    command = [sys.executable, *arguments]
+    return lambda: subprocess.run(command, cwd=ROOT, check=True, capture_output=True)  # noqa: S603 - our own words
+
+
+if __name__ == "__main__":
+    chosen = cases()[sys.argv[1]].prepare()
+    chosen()
+    chosen()

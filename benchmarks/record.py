@@ -1,0 +1,104 @@
+"""How it is measured: beside the bare network, round by round, so that whatever slows the machine slows both."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+import edgecolor
+from benchmarks.cases import ROOT, Call
+from edgecolor._models import find_model
+
+RESULTS = ROOT / "benchmarks" / "results"
+
+# A process inherits the peak of the one that started it, so a small one stands between.
+_PEAK = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+def seconds(call: Call) -> float:
+    """How long one call takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def figures(times: Sequence[float], network: Sequence[float]) -> dict[str, float]:
+    """What is recorded of a case.
+
+    Args:
+        times: Of its rounds, in seconds.
+        network: Of the bare network just before each of them.
+    """
+    milliseconds = 1000 * np.array(times)
+    quantiles = {"median": 50, "p25": 25, "p75": 75, "p99": 99}
+    return {
+        **{f"{name}_ms": round(float(np.percentile(milliseconds, share)), 3) for name, share in quantiles.items()},
+        "runs": len(times),
+        "ratio_to_network": round(float(np.median(milliseconds / (1000 * np.array(network)))), 3),
+        "network_median_ms": round(1000 * float(np.median(network)), 3),
+    }
+
+
+def peak_rss_mb(case: str) -> float:
+    """Peak resident memory of a process that does nothing but prepare a case and call it twice, in units of 10^6 bytes."""
+    command = [sys.executable, "-c", _PEAK, sys.executable, "-m", "benchmarks.cases", case]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603 - our own words
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+    return round(int(done.stdout) * unit / 1e6, 1)
+
+
+def device() -> dict[str, Any]:
+    """What the figures were measured on."""
+    return {"name": _device_name(), "cores": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"}
+
+
+def versions() -> dict[str, str]:
+    """Of everything that takes part."""
+    return {
+        "edgecolor": edgecolor.__version__,
+        "onnxruntime": version("onnxruntime"),
+        "opencv": cv2.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def write(folder: Path, benchmarks: dict[str, Any]) -> Path:
+    """Write the figures of a whole run to ``folder/<device>.json``."""
+    model = find_model()
+    content = {
+        "device": device(),
+        "versions": versions(),
+        "model": {"name": model.model, "precision": model.precision, "sha256": model.sha256},
+        "benchmarks": benchmarks,
+    }
+    name = re.sub(r"[^a-z0-9]+", "-", f"{content['device']['name']} {os.cpu_count()} cores".lower()).strip("-")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def _device_name() -> str:
+    """The board's name where it has one, as a Jetson does, else the processor's."""
+    board, processors = Path("/proc/device-tree/model"), Path("/proc/cpuinfo")
+    if board.exists():
+        return board.read_text(encoding="utf-8").strip("\0\n ")
+    named = re.search(r"model name\s*:\s*(.+)", processors.read_text(encoding="utf-8")) if processors.exists() else None
+    return named[1].strip() if named else platform.processor() or platform.machine()
