@@ -24,7 +24,7 @@ import numpy.typing as npt
 from edgecolor._color import XYZN_TO_RGB, linear_to_srgb
 from edgecolor._luma import Luma, Plane
 
-GUIDE_RADIUS = 4
+GUIDE_RADIUS = 3
 """Grid pixels on each side of the window in which chroma is taken as linear in lightness."""
 
 GUIDE_EPSILON = 36.0

@@ -107,8 +107,10 @@ def test_an_engine_without_chroma_gives_the_grey_back(dtype: str) -> None:
 def test_the_chroma_is_the_engine_s() -> None:
     result = lab(fake_colorizer(15)(np.full((256, 256), 0.6, np.float32)))
     x = (np.arange(256) + 0.5) / 256
-    assert result[..., 1] == pytest.approx(np.tile(15 * np.sin(2 * np.pi * x), (256, 1)), abs=1)
-    assert result[..., 2] == pytest.approx(np.tile(15 * np.cos(2 * np.pi * x), (256, 1)).T, abs=1)
+    inside = np.s_[12:-12, 12:-12]  # at the border the guide's windows lean inward
+    a, b = np.tile(15 * np.sin(2 * np.pi * x), (256, 1)), np.tile(15 * np.cos(2 * np.pi * x), (256, 1)).T
+    assert result[..., 1][inside] == pytest.approx(a[inside], abs=1)
+    assert result[..., 2][inside] == pytest.approx(b[inside], abs=1)
 
 
 def test_a_colour_picture_gives_what_its_lightness_gives(
