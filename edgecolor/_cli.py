@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
 
@@ -84,7 +85,9 @@ def _add_steering(command: argparse.ArgumentParser) -> None:
         help="a colour at a point, in pixels from the top left: 120,80,#8a2f2f; again for more",
     )
     preferred = command.add_mutually_exclusive_group()
-    preferred.add_argument("--palette", nargs="+", metavar="COLOR", help="CSS colours to prefer where it hesitates")
+    preferred.add_argument(
+        "--palette", action="append", metavar="COLOR", help="a CSS colour to prefer where it hesitates; again for more"
+    )
     preferred.add_argument("--reference", type=Path, metavar="FILE", help="a colour photograph whose colours to prefer")
     command.add_argument("--vividness", type=float, default=1.0, help="factor on the chroma, 0 to 2 (default: 1)")
 
@@ -120,9 +123,9 @@ def _image(options: argparse.Namespace) -> int:
     targets = [_target(source, options) for source in options.sources]
     if len(set(targets)) < len(targets):
         options.usage_error("two photographs would be written under the same name; colour them into different folders")
-    sources = {source.resolve() for source in options.sources}
+    sources = {os.path.realpath(source) for source in options.sources}
     for source, target in zip(options.sources, targets, strict=True):
-        if target.resolve() in sources - {source.resolve()}:
+        if os.path.realpath(target) in sources - {os.path.realpath(source)}:
             options.usage_error(f"{source} would be written over {target}, another of the photographs; use --out-dir")
     colorizer = _open(options)
     steering = _steering(options)
@@ -133,7 +136,7 @@ def _image(options: argparse.Namespace) -> int:
         try:
             colorizer.image(source, target, **steering)
         except EdgecolorError as error:
-            _complain(error)
+            _complain(error if str(source) in str(error) else f"{source}: {error}")
             failures += 1
     return 1 if failures else 0
 
@@ -192,37 +195,33 @@ def _models(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     print(f"edgecolor {edgecolor.__version__}, Python {sys.version.split()[0]}")
     missing = []
-    for package, purpose, remedy in (
-        ("numpy", "arrays", "pip install numpy"),
-        ("opencv-python-headless", "pixel work", "pip install opencv-python-headless"),
-        ("onnxruntime", "the engine for any CPU", "pip install onnxruntime"),
-        ("pyvips", "picture files", "pip install 'pyvips[binary]'"),
-        ("tinycss2", "CSS colours in hints and palettes", "pip install tinycss2"),
+    for module, package, purpose in (
+        ("numpy", "numpy", "arrays"),
+        ("cv2", "opencv-python-headless", "pixel work"),
+        ("onnxruntime", "onnxruntime", "the engine for any CPU"),
+        ("pyvips", "pyvips[binary]", "picture files"),
+        ("tinycss2", "tinycss2", "CSS colours in hints and palettes"),
+        ("tqdm", "tqdm", "progress over many files"),
     ):
-        found = _version(package)
-        print(f"  {package:24} {found or 'missing':12} {purpose}")
-        if found is None:
-            missing.append(f"{purpose}: {remedy}")
+        state = _loaded(module)
+        print(f"  {package:24} {state or 'not usable':12} {purpose}")
+        if state is None:
+            missing.append(f"missing, for {purpose}: pip install '{package}'")
     print(f"engines installed: {', '.join(installed_engines()) or 'none'}; TensorRT is not in this release")
     for line in missing:
-        print(f"missing {line}")
+        print(line)
     colorizer = edgecolor.load(engine=options.engine)
     print(f"would run: {colorizer!r}")
-    return 0
+    return 1 if missing else 0
 
 
-def _version(package: str) -> str | None:
-    modules = {"opencv-python-headless": "cv2"}
+def _loaded(module: str) -> str | None:
+    """The version of a module that can really be imported, else None: installed is not yet usable."""
     try:
-        return version(package)
-    except PackageNotFoundError:
-        pass
-    try:  # a system OpenCV, as on Jetson, is no Python distribution
-        module = __import__(modules.get(package, package))
-    except ImportError:
+        return str(getattr(import_module(module), "__version__", "present"))
+    except (ImportError, OSError):
         return None
-    return str(getattr(module, "__version__", "present"))
 
 
-def _complain(error: Exception) -> None:
+def _complain(error: Exception | str) -> None:
     print(f"edgecolor: {' '.join(str(error).split())}", file=sys.stderr)

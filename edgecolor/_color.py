@@ -172,8 +172,26 @@ def ab_bins() -> FloatArray:
     return np.stack([chroma * np.cos(angle), chroma * np.sin(angle)], axis=-1).astype(np.float32)
 
 
-def decode_bins(logits: FloatArray, temperature: float) -> FloatArray:
-    """(128, h, w) bin logits to the annealed mean (h, w, 2) a*, b*: Zhang, Isola & Efros 2016, section 2.3."""
+def bin_probabilities(logits: FloatArray, temperature: float = 1.0) -> FloatArray:
+    """(128, ...) bin logits to probabilities that sum to 1 over the bins; low temperatures lean toward the likeliest."""
     weights = np.exp((logits - logits.max(axis=0)) / temperature)
+    probabilities: FloatArray = weights / weights.sum(axis=0)
+    return probabilities
+
+
+def decode_bins(logits: FloatArray, temperature: float, preference: FloatArray | None = None) -> FloatArray:
+    """The annealed mean of Zhang, Isola & Efros 2016, section 2.3, of a distribution over the colour bins.
+
+    Args:
+        logits: (128, h, w).
+        temperature: Of the annealing; 1 is the plain mean.
+        preference: (128,) factors on the annealed probabilities, all above 0.
+
+    Returns:
+        (h, w, 2) float32 a*, b*.
+    """
+    weights = bin_probabilities(logits, temperature)
+    if preference is not None:
+        weights = weights * preference[:, None, None]
     mean: FloatArray = np.tensordot(weights, ab_bins(), axes=(0, 0)) / weights.sum(axis=0)[..., None]
     return mean.astype(np.float32)

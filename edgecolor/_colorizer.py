@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from os import PathLike
 from typing import Any, Literal
 
@@ -15,8 +16,8 @@ from edgecolor._chroma import ChromaField, colored, guide
 from edgecolor._color import decode_bins
 from edgecolor._engine import Engine, EngineName, open_engine
 from edgecolor._errors import ImageError
-from edgecolor._explain import alternative_chroma
-from edgecolor._grid import grid_size
+from edgecolor._explain import alternative_chroma, shifted_confidence
+from edgecolor._grid import CELL, grid_size
 from edgecolor._hints import Hint, check_hints, hint_planes, palette_weights, pin
 from edgecolor._luma import Luma, Plane, read_luma
 from edgecolor._models import ModelFile, ModelName, Precision, find_model
@@ -25,6 +26,9 @@ from edgecolor._video import Matrix, chroma_of_frame
 Channels = Literal["auto", "rgb", "bgr"]
 Palette = Sequence[str] | npt.NDArray[Any]
 Picture = npt.NDArray[Any]
+
+ALTERNATIVES_MAX = 100
+"""More than this many colourings no picture has."""
 
 
 def load(
@@ -39,7 +43,7 @@ def load(
     Args:
         model: Which network; ``edgecolor models`` lists them. "auto" takes the default one.
         engine: What runs it. "auto" takes the best that is installed; once taken, its failure is an error.
-        precision: Of the network's arithmetic. "auto" takes what was measured best for the engine.
+        precision: Of the network's arithmetic. "auto" takes the model's default.
         channels: Order of the channels of colour arrays, in and out. "auto" is "rgb"; OpenCV's own is "bgr".
 
     Raises:
@@ -53,14 +57,17 @@ def load(
     return Colorizer(open_engine(engine, file.read()), file, channels="rgb" if channels == "auto" else channels)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Colorization:
     """A coloured picture, how sure its colours are, and what else they could have been."""
 
     image: Picture
     """(H, W, 3) sRGB in the dtype of the input."""
     confidence: npt.NDArray[np.float32]
-    """(H, W) float32 in [0, 1]: probability that the true colour lies within CIEDE2000 10 of the given one."""
+    """(H, W) float32 in [0, 1]: probability that the true colour lies within CIEDE2000 10 of the given one.
+
+    It holds for pictures like those it was calibrated on. Colours that a palette or vividness moved are judged as moved.
+    """
     _alternatives: Callable[[int], list[Picture]] = field(repr=False)
 
     def alternatives(self, count: int = 3) -> list[Picture]:
@@ -68,8 +75,8 @@ class Colorization:
 
         What it is sure of stays; what it guesses takes the other colours it had in mind, each time another one.
         """
-        if count < 1:
-            raise ImageError(f"the number of alternatives must be at least 1, got {count}")
+        if not isinstance(count, int) or not 1 <= count <= ALTERNATIVES_MAX:
+            raise ImageError(f"the number of alternatives must be a whole number from 1 to {ALTERNATIVES_MAX}, got {count!r}")
         return self._alternatives(count)
 
 
@@ -123,15 +130,17 @@ class Colorizer:
         Raises:
             ImageError: A picture, hint, palette, vividness or region that cannot be used.
         """
-        luma = read_luma(self._ordered(gray))
-        check_hints(hints, luma.size)
+        luma = read_luma(np.array(self._ordered(gray)))  # a copy: the alternatives may be asked for when it has changed
+        hints = check_hints(hints, luma.size)
         _check_vividness(vividness)
-        _check_region(region, luma.size)
+        region = _checked_region(region, luma.size)
         planes = _planes(luma, hints)
         colors, logits = self._engine.run(planes, "colors", "logits")
-        distribution = logits[0]
+        distribution, own = logits[0], colors[0, :2].transpose(1, 2, 0)
+        preference = np.ones(len(distribution), np.float32)
         if palette is not None:
-            distribution = distribution + np.log(palette_weights(self._ordered_palette(palette)))[:, None, None]
+            preference = palette_weights(self._ordered_palette(palette))
+        ab = own if palette is None else self._decode(distribution, preference)
 
         def finish(ab: npt.NDArray[np.float32]) -> Picture:
             field = guide(ab * np.float32(vividness), planes[0, 0], luma.size)
@@ -141,11 +150,17 @@ class Colorizer:
             return self._ordered(image)
 
         def alternatives(count: int) -> list[Picture]:
-            return [finish(ab) for ab in alternative_chroma(distribution, self._decode, count)]
+            def decode(logits: Plane, supposition: Plane) -> Plane:
+                return self._decode(logits, preference * supposition)
 
-        ab = colors[0, :2].transpose(1, 2, 0) if palette is None else self._decode(distribution)
-        confidence = cv2.resize(colors[0, 2], luma.size[::-1], interpolation=cv2.INTER_LINEAR)
-        return Colorization(finish(ab), np.clip(confidence, 0, 1, dtype=np.float32), alternatives)
+            return [finish(other) for other in alternative_chroma(distribution, decode, ab, count)]
+
+        confidence = colors[0, 2]
+        if palette is not None or vividness != 1:
+            lightness = planes[0, 0, CELL // 2 :: CELL, CELL // 2 :: CELL]
+            confidence = shifted_confidence(confidence, distribution, lightness, own, ab * np.float32(vividness))
+        large = cv2.resize(confidence, luma.size[::-1], interpolation=cv2.INTER_LINEAR)
+        return Colorization(finish(ab), np.clip(large, 0, 1, dtype=np.float32), alternatives)
 
     def chroma_planes(
         self, y: npt.NDArray[np.uint8], *, matrix: Matrix = "auto", full_range: bool = False
@@ -189,8 +204,8 @@ class Colorizer:
         (colors,) = self._engine.run(planes, "colors")
         return _field(colors[0], planes, luma)
 
-    def _decode(self, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        return decode_bins(logits, self._model.temperature) * np.float32(self._model.vividness)
+    def _decode(self, logits: Plane, preference: Plane) -> Plane:
+        return decode_bins(logits, self._model.temperature, preference).astype(np.float32) * np.float32(self._model.vividness)
 
     def _ordered(self, picture: Picture) -> Picture:
         """The same picture with its channels turned from the user's order to RGB, or back."""
@@ -217,13 +232,14 @@ def _field(colors: Plane, planes: Plane, luma: Luma) -> ChromaField:
 
 
 def _check_vividness(vividness: float) -> None:
-    if not 0 <= vividness <= 2:
-        raise ImageError(f"vividness must be between 0 and 2, got {vividness}")
+    if not isinstance(vividness, Real) or not 0 <= float(vividness) <= 2:
+        raise ImageError(f"vividness must be a number between 0 and 2, got {vividness!r}")
 
 
-def _check_region(region: Any, size: tuple[int, int]) -> None:
+def _checked_region(region: Any, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
     if region is None:
-        return
-    array = np.asarray(region)
+        return None
+    array = np.array(region)
     if array.shape != size or array.dtype != np.bool_:
         raise ImageError(f"a region must be a bool array of shape {size}, got {array.dtype} {array.shape}")
+    return array

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgecolor._color import ab_bins, compress_chroma
+from edgecolor._color import ab_bins, bin_probabilities, compress_chroma, delta_e00
 
 if TYPE_CHECKING:
     from edgecolor._colorizer import Colorization
@@ -27,7 +27,7 @@ _DIFFERENT = 6.0
 """Mean change of the most changed tenth of the picture from which two colourings count as different."""
 
 
-def alternative_chroma(logits: Cells, decode: Callable[[Cells], Cells], count: int) -> list[Cells]:
+def alternative_chroma(logits: Cells, decode: Callable[[Cells, Cells], Cells], given: Cells, count: int) -> list[Cells]:
     """Other colourings held in a distribution, most likely first.
 
     For each colour bin: suppose that what is undecided had that colour. The network's own probabilities say how well the
@@ -36,25 +36,20 @@ def alternative_chroma(logits: Cells, decode: Callable[[Cells], Cells], count: i
 
     Args:
         logits: (128, h, w) of the bins.
-        decode: From such logits to (h, w, 2) a*, b*.
+        decode: From such logits, and factors (128,) on their probabilities, to (h, w, 2) a*, b*.
+        given: (h, w, 2), the colouring they are alternatives to.
         count: How many.
     """
-    shape = logits.shape
-    flat = logits.reshape(len(logits), -1)
-    probabilities = np.exp(flat - flat.max(0))
-    probabilities /= probabilities.sum(0)
+    probabilities = bin_probabilities(logits.reshape(len(logits), -1))
     bins = compress_chroma(ab_bins())
     distance2 = np.square(bins[:, None] - bins[None]).sum(-1)
     suppositions = ALTERNATIVE_FLOOR + np.exp(-distance2 / (2 * ALTERNATIVE_WIDTH**2))
     evidence = np.log(suppositions @ probabilities).mean(1)
 
-    def suppose(index: int) -> Cells:
-        return decode((flat + np.log(suppositions[index])[:, None]).reshape(shape).astype(np.float32))
-
-    kept = [decode(logits)]
+    kept = [given]
     passed: list[Cells] = []
     for index in np.argsort(-evidence):
-        chroma = suppose(int(index))
+        chroma = decode(logits, suppositions[index])
         if min(_visible_change(chroma, other) for other in kept) >= _DIFFERENT:
             kept.append(chroma)
         else:
@@ -68,6 +63,41 @@ def alternative_chroma(logits: Cells, decode: Callable[[Cells], Cells], count: i
     return kept[1 : count + 1]
 
 
+def shifted_confidence(confidence: Cells, logits: Cells, lightness: Cells, own: Cells, given: Cells) -> Cells:
+    """The confidence after the user's wishes moved the colours away from the network's own.
+
+    The odds change as the odds change, in the network's distribution, that the truth lies within CIEDE2000 10 of the colour:
+    who asks for unlikely colours is told so.
+
+    Args:
+        confidence: (h, w) in [0, 1], of the network's own colours.
+        logits: (128, h, w) of the bins.
+        lightness: (h, w) L*.
+        own: (h, w, 2) a*, b* of the network.
+        given: (h, w, 2) a*, b* after palette and vividness.
+    """
+    probabilities = bin_probabilities(logits)
+    before, after = (_log_odds(_mass_within(probabilities, lightness, ab)) for ab in (own, given))
+    shifted: Cells = 1 / (1 + np.exp(-(_log_odds(confidence) + after - before)))
+    return shifted.astype(np.float32)
+
+
+def _mass_within(probabilities: Cells, lightness: Cells, ab: Cells) -> Cells:
+    """Probability (h, w) that the truth lies within CIEDE2000 10 of a*, b* (h, w, 2)."""
+    given = np.dstack([lightness, ab])
+    mass = np.zeros(lightness.shape, np.float32)
+    for share, (a, b) in zip(probabilities, ab_bins(), strict=True):
+        bin_lab = np.dstack([lightness, np.full_like(lightness, a), np.full_like(lightness, b)])
+        mass += share * (delta_e00(given, bin_lab) < 10)
+    return mass
+
+
+def _log_odds(share: Cells) -> Cells:
+    clipped = np.clip(share, 0.01, 0.99)
+    odds: Cells = np.log(clipped / (1 - clipped))
+    return odds
+
+
 def _visible_change(first: Cells, second: Cells) -> float:
     """Mean distance, in units near CIEDE2000, over the tenth of the cells that differ most."""
     distance = np.hypot(*np.moveaxis(compress_chroma(first) - compress_chroma(second), -1, 0)).ravel()
@@ -78,7 +108,9 @@ def _visible_change(first: Cells, second: Cells) -> float:
 SURE, GUESS = 0.7, 0.4
 """Confidence from which the report calls a colour sure, and below which a guess."""
 
-_PANEL_WIDTH = 560
+_PANEL = (560, 700)
+"""Greatest width and height of a picture in the report, in pixels."""
+
 _MARGIN = 24
 _INK, _QUIET, _PAPER = (40, 40, 40), (110, 110, 110), (255, 255, 255)
 
@@ -104,22 +136,30 @@ def report(original: Picture, answer: Colorization, alternatives: list[Picture])
         (H', W', 3) uint8 sRGB.
     """
     height, width = original.shape[:2]
-    size = (_PANEL_WIDTH, max(1, min(2 * _PANEL_WIDTH, round(height * _PANEL_WIDTH / width))))
+    scale = min(_PANEL[0] / width, _PANEL[1] / height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
     grey = _shown(original, size)
+    if original.ndim == 3:
+        grey = cv2.merge([cv2.cvtColor(grey, cv2.COLOR_RGB2GRAY)] * 3)
     sure: Any = cv2.resize(answer.confidence, size, interpolation=cv2.INTER_AREA)
-    figures = report_figures(answer)
     first, second = alternatives
     top = [
-        _panel(grey, "The photograph"),
+        _panel(_shown(original, size), "The photograph"),
         _panel(_shown(answer.image, size), "Its colours, as the network bets"),
         _panel(_certainty(grey, sure), "Where it is sure, where it guesses"),
     ]
     bottom = [
         _panel(_shown(first, size), "It could also have been this"),
         _panel(_shown(second, size), "or this"),
-        _panel(_key(figures, size), "How to read it"),
+        _panel(_key(report_figures(answer)), "How to read it"),
     ]
-    return np.vstack([np.hstack(top), np.hstack(bottom)])
+    return np.vstack([np.hstack(_as_tall(top)), np.hstack(_as_tall(bottom))])
+
+
+def _as_tall(panels: list[Picture]) -> list[Picture]:
+    """The panels filled up with paper to the height of the tallest."""
+    tallest = max(panel.shape[0] for panel in panels)
+    return [np.pad(panel, ((0, tallest - panel.shape[0]), (0, 0), (0, 0)), constant_values=255) for panel in panels]
 
 
 def _shown(picture: Picture, size: tuple[int, int]) -> Picture:
@@ -140,16 +180,20 @@ def _certainty(grey: Picture, sure: npt.NDArray[np.float32]) -> Picture:
 
 
 def _panel(picture: Picture, title: str) -> Picture:
+    """A picture on paper as wide as every panel, under its title."""
     height, width = picture.shape[:2]
-    sheet = np.full((height + 3 * _MARGIN, width + _MARGIN, 3), _PAPER, np.uint8)
+    sheet = np.full((height + 3 * _MARGIN, _PANEL[0] + _MARGIN, 3), _PAPER, np.uint8)
     sheet[2 * _MARGIN : 2 * _MARGIN + height, _MARGIN // 2 : _MARGIN // 2 + width] = picture
     _write(sheet, title, (_MARGIN // 2, 2 * _MARGIN - 14), 0.62, _INK)
     return sheet
 
 
-def _key(figures: dict[str, float], size: tuple[int, int]) -> Picture:
-    sheet = np.full((size[1], size[0], 3), _PAPER, np.uint8)
-    bar = np.repeat(np.linspace(0, 1, size[0] - 40, dtype=np.float32)[None], 22, axis=0)
+def _key(figures: dict[str, float]) -> Picture:
+    sheet = np.full((330, _PANEL[0], 3), _PAPER, np.uint8)
+    bar = np.repeat(np.linspace(0, 1, _PANEL[0] - 40, dtype=np.float32)[None], 22, axis=0)
+    sheet[20:42, 20:-20] = _heat(bar)
+    _write(sheet, "a guess", (20, 62), 0.5, _QUIET)
+    _write(sheet, "sure", (_PANEL[0] - 60, 62), 0.5, _QUIET)
     lines = [
         (f"{figures['share_sure']:.0%} of the picture: sure", _INK),
         (f"{figures['share_guess']:.0%} of the picture: a guess", _INK),
@@ -160,10 +204,6 @@ def _key(figures: dict[str, float], size: tuple[int, int]) -> Picture:
         ("in any colour: there the network takes the middle", _QUIET),
         ("of what it has seen, or the likeliest.", _QUIET),
     ]
-    if size[1] >= 130:
-        sheet[20:42, 20:-20] = _heat(bar)
-        _write(sheet, "a guess", (20, 62), 0.5, _QUIET)
-        _write(sheet, "sure", (size[0] - 60, 62), 0.5, _QUIET)
     for number, (line, color) in enumerate(lines):
         _write(sheet, line, (20, 104 + 28 * number), 0.58, color)
     return sheet

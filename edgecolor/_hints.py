@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecolor._chroma import ChromaField
-from edgecolor._color import WHITE_XYZ, ab_bins, compress_chroma, lab_f, rgb_to_lab
+from edgecolor._color import WHITE_XYZ, FloatArray, ab_bins, compress_chroma, lab_f, rgb_to_lab
 from edgecolor._errors import ImageError
 from edgecolor._luma import Luma, Plane
 
@@ -85,8 +85,8 @@ def _chroma_of_css(color: str) -> tuple[float, float]:
     raise ImageError(f"the colour {color!r} is in {parsed.space}, which is not understood; write it as rgb(), lab() or oklch()")
 
 
-def check_hints(hints: Sequence[Hint], size: tuple[int, int]) -> None:
-    """Refuse hints that lie outside the picture or have no colour or size.
+def check_hints(hints: Sequence[Hint], size: tuple[int, int]) -> tuple[Hint, ...]:
+    """The hints, none of which lies outside the picture or lacks a colour or size.
 
     Raises:
         ImageError: Saying which hint, and the picture's size.
@@ -95,12 +95,24 @@ def check_hints(hints: Sequence[Hint], size: tuple[int, int]) -> None:
     for hint in hints:
         if not isinstance(hint, Hint):
             raise ImageError(f"hints must be edgecolor.Hint, got {hint!r}")
+        _check_numbers(hint)
         for x, y in hint.points:
             if not (0 <= x < width and 0 <= y < height):
                 raise ImageError(f"the hint at x={x:g}, y={y:g} is outside the picture of {width} by {height} pixels")
-        if hint.radius is not None and not 0 < hint.radius < np.inf:
-            raise ImageError(f"a hint's radius must be above 0 pixels, got {hint.radius}")
         css_ab(hint.color)
+    return tuple(hints)
+
+
+def _check_numbers(hint: Hint) -> None:
+    try:
+        points = np.array(hint.points, dtype=np.float64)
+        radius = 1.0 if hint.radius is None else float(hint.radius)
+    except (TypeError, ValueError):
+        points, radius = np.empty(0), 0.0
+    if points.shape[1:] != (2,):
+        raise ImageError(f"a hint's x, y and radius must be numbers and its path pairs (x, y) of them, got {hint!r}")
+    if not 0 < radius < np.inf:
+        raise ImageError(f"a hint's radius must be above 0 pixels, got {hint.radius}")
 
 
 def hint_planes(hints: Sequence[Hint], size: tuple[int, int], grid: tuple[int, int]) -> Plane:
@@ -120,30 +132,30 @@ def hint_planes(hints: Sequence[Hint], size: tuple[int, int], grid: tuple[int, i
 
 def pin(field: ChromaField, hints: Sequence[Hint], luma: Luma) -> ChromaField:
     """Change the field around each hint's points so that it holds the hint's colour exactly there."""
-    spots = [(x, y, *css_ab(hint.color)) for hint in hints for x, y in hint.points]
+    colors = [(hint, css_ab(hint.color)) for hint in hints]
+    spots = [(x, y, *ab) for hint, ab in colors for x, y in hint.points]
     wanted = np.array([[a, b] for _, _, a, b in spots])
     at = np.array([field.at(x, y) for x, y, _, _ in spots])
     roots = [float(Luma(luma.picture[int(y) : int(y) + 1, int(x) : int(x) + 1]).rows(0, 1)[1][0, 0]) for x, y, _, _ in spots]
     lightness = 116 * np.array(roots)[:, None] - 16
     missing = wanted - (at[:, 0::2] * lightness + at[:, 1::2])
 
+    x, y = np.array([spot[:2] for spot in spots]).astype(int).T
     grid_height, grid_width = field.coefficients.shape[:2]
-    rows, columns = np.arange(grid_height), np.arange(grid_width)
-    bumps = []
-    for x, y, _, _ in spots:
-        down = np.exp(-(((rows + 0.5) - (int(y) + 0.5) * grid_height / field.size[0]) ** 2) / (2 * PIN_RADIUS**2))
-        across = np.exp(-(((columns + 0.5) - (int(x) + 0.5) * grid_width / field.size[1]) ** 2) / (2 * PIN_RADIUS**2))
-        bumps.append(np.outer(down, across).astype(np.float32))
-    reach = np.array([[_sample(bump, x, y, field) for bump in bumps] for x, y, _, _ in spots])
-    weights = np.linalg.lstsq(reach, missing, rcond=1e-3)[0].astype(np.float32)
+    across, across_at = _bumps(x, grid_width, field.size[1])
+    down, down_at = _bumps(y, grid_height, field.size[0])
+    weights = np.linalg.lstsq(down_at * across_at, missing, rcond=1e-3)[0]
 
     coefficients = field.coefficients.copy()
-    coefficients[..., 1::2] += np.tensordot(np.stack(bumps, axis=-1), weights, axes=1)
+    coefficients[..., 1::2] += np.einsum("nr,nc,nk->rck", down, across, weights, optimize=True).astype(np.float32)
     return replace(field, coefficients=coefficients)
 
 
-def _sample(plane: Plane, x: float, y: float, field: ChromaField) -> float:
-    return float(ChromaField(plane[..., None], field.size).at(x, y)[0])
+def _bumps(pixels: npt.NDArray[np.int_], cells: int, length: int) -> tuple[FloatArray, FloatArray]:
+    """Along one side: a bell around each of n pixels, (n, cells); and all bells at each of the pixels, (n, n)."""
+    place = (pixels + 0.5) * (cells / length) - 0.5
+    bells: FloatArray = np.exp(-((np.arange(cells) - place[:, None]) ** 2) / (2 * PIN_RADIUS**2))
+    return bells, np.stack([np.interp(place, np.arange(cells), bell) for bell in bells], axis=1)
 
 
 def palette_weights(palette: Sequence[str] | npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -158,7 +170,7 @@ def palette_weights(palette: Sequence[str] | npt.NDArray[Any]) -> npt.NDArray[np
     if isinstance(palette, np.ndarray):
         colors, shares = _colors_of(palette)
     else:
-        if isinstance(palette, str) or not len(palette):
+        if not isinstance(palette, Sequence) or isinstance(palette, str) or not palette:
             raise ImageError(f"a palette is a list of CSS colours or a picture, got {palette!r}")
         colors = np.array([css_ab(color) for color in palette])
         shares = np.full(len(colors), 1 / len(colors))

@@ -34,13 +34,16 @@ WRITERS: dict[str, dict[str, Any]] = {
 
 _FLOATS = ("float", "double")
 
+_FLOAT_PEAK_MAX = 16.0
+"""Float files above it hold 8- or 16-bit values; below it, what exceeds 1 is an error, not a scale."""
+
 _EIGHT_BIT = {".jpg", ".jpeg", ".webp"}
 
 _KEPT = ("exif", "xmp", "iptc", "resolution-unit", "image-description")
 """Beginnings of the names of libvips's metadata that belong to the picture, not to its encoding."""
 
 NOTE = "coloured by edgecolor; colours are estimates"
-"""Left in the description of a file that has none, so that nobody takes the colours for a record."""
+"""Added to the description in the file, so that nobody takes the colours for a record."""
 
 
 def read_picture(source: str | os.PathLike[str]) -> Picture:
@@ -76,8 +79,7 @@ def write_picture(
         ImageError: The ending of ``target`` names no known format.
         SourceError: The folder or file cannot be written.
     """
-    import pyvips
-
+    pyvips = _vips()
     target = Path(target)
     suffix = _writer_suffix(target)
     wide = rgb.dtype != np.uint8
@@ -103,9 +105,16 @@ def check_target(source: Path, target: Path) -> None:
 
     Raises:
         ImageError: Saying which.
+        SourceError: The target's folder cannot be looked into.
     """
     _writer_suffix(target)
-    if target.exists() and source.exists() and target.samefile(source):
+    try:
+        same = target.samefile(source)
+    except FileNotFoundError:  # a missing source is said when it is read
+        return
+    except OSError as error:
+        raise SourceError(f"cannot write {target}: {error.strerror or error}") from error
+    if same:
         raise ImageError(f"{target} is the source itself; give another name, the source is never overwritten")
 
 
@@ -116,10 +125,22 @@ def _writer_suffix(target: Path) -> str:
     return suffix
 
 
+def _vips() -> Any:
+    """The module pyvips, which needs a library of the system.
+
+    Raises:
+        SourceError: It cannot be loaded.
+    """
+    try:
+        import pyvips
+    except (ImportError, OSError) as error:
+        raise SourceError(f"picture files need libvips: {error}; run: pip install 'pyvips[binary]'") from error
+    return pyvips
+
+
 def _open(source: Path) -> pyvips.Image:
     """The file's first page, decoded whole, upright. Warnings of the decoder are errors: half a picture is none."""
-    import pyvips
-
+    pyvips = _vips()
     try:
         with source.open("rb") as file:
             empty = not file.read(1)
@@ -151,8 +172,9 @@ def _as_array(image: pyvips.Image) -> Picture:
     if array.dtype in (np.uint8, np.uint16):
         return array
     array = array.astype(np.float32)
-    if np.isfinite(array).all() and array.max() > 1:  # float files that hold 8- or 16-bit values
-        array = array / np.float32(255 if array.max() <= 255 else 65535)
+    peak = float(array.max())
+    if np.isfinite(peak) and peak > _FLOAT_PEAK_MAX:
+        array = array / np.float32(255 if peak <= 255 else 65535)
     return array
 
 
@@ -163,16 +185,17 @@ def _to_eight_bit(alpha: pyvips.Image) -> pyvips.Image:
 
 
 def _copy_metadata(changed: pyvips.Image, like: pyvips.Image | None) -> None:
-    import pyvips
-
+    pyvips = _vips()
     kept = set()
     if like is not None:
         kept = {name for name in like.get_fields() if name.startswith(_KEPT)}
         for name in kept:
             changed.set_type(like.get_typeof(name), name, like.get(name))
     for name in ("image-description", "exif-ifd0-ImageDescription"):  # TIFF's own, and that of the others
-        if name not in kept:
-            changed.set_type(pyvips.GValue.gstr_type, name, NOTE)
+        # libvips shows EXIF text with its type and length behind it in brackets
+        own = str(changed.get(name)).rpartition(" (")[0] or str(changed.get(name)) if name in kept else ""
+        text = own if NOTE in own else "; ".join(filter(None, (own, NOTE)))
+        changed.set_type(pyvips.GValue.gstr_type, name, text)
     for name in ("orientation", "exif-ifd0-Orientation"):  # back with the EXIF block, but the picture is upright by now
         changed.remove(name)
 

@@ -1,4 +1,7 @@
-"""models.toml -> a verified model file. Everything that is known of a model stands in that one file."""
+"""models.toml -> a verified model file.
+
+Everything known of a model stands in that one file; the names below repeat its keys for type checkers.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,7 @@ def registry() -> dict[str, Any]:
 
 
 def find_model(name: str = "auto", precision: str = "auto") -> ModelFile:
-    """The file of a model; "auto" takes the default model, and the precision that is best on this machine's CPU.
+    """The file of a model; "auto" takes the defaults that models.toml names.
 
     Raises:
         UnknownModelError: There is no such model, or it does not come in that precision.

@@ -37,4 +37,7 @@ class OrtEngine:
         return f"ONNX Runtime {onnxruntime.__version__} on the CPU"
 
     def run(self, planes: npt.NDArray[np.float32], *outputs: OutputName) -> tuple[npt.NDArray[np.float32], ...]:
-        return tuple(self._session.run(list(outputs), {"planes": planes}))
+        try:
+            return tuple(self._session.run(list(outputs), {"planes": planes}))
+        except Exception as error:  # its exceptions share no base but this one
+            raise EngineBuildError(f"{self.description} could not run the model: {error}") from error

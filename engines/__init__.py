@@ -1,1 +1,1 @@
-"""From checkpoint to shipped model: export, quantize, verify."""
+"""From checkpoint to shipped model: export, quantize."""

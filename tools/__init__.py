@@ -1,1 +1,1 @@
-"""Making the network: data, network, train, distill, evaluate, register."""
+"""Making the network: data, network, train, calibrate, evaluate, register, pictures."""

@@ -164,7 +164,7 @@ def batches(photos: list[Photo], *, size: int, count: int, seed: int, first: int
 
     def make(number: int) -> Batch:
         rng = np.random.default_rng([seed, number])
-        per_epoch = len(photos) // count
+        per_epoch = max(1, len(photos) // count)
         epoch, position = divmod(number, per_epoch)
         order = np.random.default_rng([seed, epoch, 0]).permutation(len(photos))
         chosen = order[position * count : (position + 1) * count]

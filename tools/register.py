@@ -76,7 +76,10 @@ def main(arguments: list[str] | None = None) -> None:
         source = Path(name)
         entry["file"][precision] = file_entry(source)
         if source.resolve().parent != FOLDER:
-            shutil.copyfile(source, FOLDER / source.name)
+            FOLDER.mkdir(exist_ok=True)
+            copy = FOLDER / f"{source.name}.partial"
+            shutil.copyfile(source, copy)
+            copy.replace(FOLDER / source.name)
     path = FOLDER / "models.toml"
     document = tomlkit.parse(path.read_text()) if path.exists() else tomlkit.document()
     document.setdefault("default", options.model)

@@ -216,7 +216,9 @@ def report(run: Run, validation: dict[str, Photo], size: int, log: TextIO) -> No
     """Save, validate, write the figures to the log and a picture of the first photographs."""
     run.save()
     figures, pictures = validate(run.average, validation, run.device)
-    sheet = np.vstack([np.hstack(pictures[first : first + 3]) for first in range(0, len(pictures) - 2, 3)])
+    columns = min(3, len(pictures))
+    whole = range(0, len(pictures) // columns * columns, columns)
+    sheet = np.vstack([np.hstack(pictures[first : first + columns]) for first in whole])
     cv2.imwrite(str(run.options.run / f"samples-{run.step:06d}.jpg"), sheet[..., ::-1])
     record = {"step": run.step, "seen": run.seen, "seconds": round(run.seconds), "size": size, **figures}
     print(json.dumps(record), file=log, flush=True)
