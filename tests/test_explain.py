@@ -18,8 +18,8 @@ def _certain(ab: tuple[float, float], shape: tuple[int, int] = (8, 8)) -> Pictur
     return logits
 
 
-def _decode(logits: Picture) -> Picture:
-    return decode_bins(logits, 0.5)
+def _decode(logits: Picture, preference: Picture | None = None) -> Picture:
+    return decode_bins(logits, 0.5, preference)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
@@ -87,7 +87,7 @@ def test_alternatives_are_chroma_of_the_cells() -> None:
 def test_the_other_peak_is_found_first() -> None:
     ab = np.tile(np.array([35.0, 15.0])[:, None, None], (1, 8, 8))
     given = _decode(two_peaks(ab).astype(np.float32))
-    (other,) = alternative_chroma(two_peaks(ab).astype(np.float32), _decode, 1)
+    (other,) = alternative_chroma(two_peaks(ab).astype(np.float32), _decode, given, 1)
     assert (given @ np.array([35, 15]) > 0).all()
     assert (other @ np.array([35, 15]) < 0).all()
 
@@ -96,9 +96,9 @@ def test_where_there_is_no_doubt_the_colour_stays() -> None:
     doubtful = two_peaks(np.tile(np.array([35.0, 15.0])[:, None, None], (1, 8, 8))).astype(np.float32)
     logits = np.concatenate([_certain((-20, 30)), doubtful], axis=2)
     given = _decode(logits)
-    for chroma in alternative_chroma(logits, _decode, 2):
+    for chroma in alternative_chroma(logits, _decode, given, 2):
         assert chroma[:, :8] == pytest.approx(given[:, :8], abs=0.1)
-    first = alternative_chroma(logits, _decode, 1)[0]
+    first = alternative_chroma(logits, _decode, given, 1)[0]
     assert np.abs(first[:, 8:] - given[:, 8:]).mean() > 5
 
 
@@ -109,14 +109,15 @@ def test_alternatives_are_as_many_and_differ(count: int) -> None:
     centres = random.uniform(-20, 20, (3, 2))
     logits = np.log(sum(np.exp(-np.square(bins - centre).sum(-1) / 30) for centre in centres) + 1e-5)
     cells = np.tile(logits[:, None, None].astype(np.float32), (1, 16, 16))
-    found = alternative_chroma(cells, _decode, count)
+    found = alternative_chroma(cells, _decode, _decode(cells), count)
     assert len(found) == count
     chromas = [_decode(cells), *found]
     assert min(np.abs(a - b).max() for i, a in enumerate(chromas) for b in chromas[:i]) > 1
 
 
 def test_a_sure_network_still_gives_as_many_as_asked() -> None:
-    assert len(alternative_chroma(_certain((30, 30)), _decode, 4)) == 4
+    certain = _certain((30, 30))
+    assert len(alternative_chroma(certain, _decode, _decode(certain), 4)) == 4
 
 
 def test_alternatives_of_a_photograph_differ(colorizer: edgecolor.Colorizer, greys: dict[str, Picture]) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,8 +58,8 @@ def colorfulness(rgb: npt.NDArray[Any]) -> float:
     """Hasler & Süsstrunk 2003 of (..., 3) sRGB in [0, 1], on the scale of 8-bit values, with signed differences."""
     red, green, blue = np.moveaxis(rgb * 255, -1, 0)
     opponents = red - green, (red + green) / 2 - blue
-    deviation = np.hypot(*(float(plane.std()) for plane in opponents))
-    return float(deviation + 0.3 * np.hypot(*(float(plane.mean()) for plane in opponents)))
+    deviation, mean = (math.hypot(*values) for values in ([p.std() for p in opponents], [p.mean() for p in opponents]))
+    return deviation + 0.3 * mean
 
 
 @torch.no_grad()
@@ -71,7 +72,8 @@ def answers(net: ColorNet, photos: list[npt.NDArray[np.uint8]]) -> list[tuple[to
         planes[0, 0] = read_luma(photo).lightness(rows, columns)
         logits, sure = net(torch.from_numpy(planes))
         lab = rgb_to_lab(photo / 255.0).astype(np.float32)
-        truth = cv2.resize(lab, (columns, rows), interpolation=cv2.INTER_AREA)[2::4, 2::4]
+        truth: Array = cv2.resize(lab, (columns, rows), interpolation=cv2.INTER_AREA)
+        truth = truth[2::4, 2::4]
         found.append((logits, sure[0, 0], truth))
     return found
 

@@ -10,10 +10,11 @@ import io
 import queue
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,8 +24,11 @@ from PIL import Image
 from edgecolor._color import rgb_to_lab
 from tools.network import STRIDE
 
-Array = npt.NDArray[np.float32]
-Photo = npt.NDArray[np.uint8]
+Array = npt.NDArray[Any]
+"""float32, where nothing else is said."""
+
+Photo = npt.NDArray[Any]
+"""(H, W, 3) uint8 sRGB."""
 
 SUFFIXES = {".avif", ".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
@@ -67,7 +71,8 @@ def crop(photo: Photo, size: int, rng: np.random.Generator, zoom: float = 1.6) -
     if rng.random() < 0.5:
         square = square[:, ::-1]
     method = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
-    return cv2.resize(np.ascontiguousarray(square), (size, size), interpolation=method)
+    resized: Photo = cv2.resize(np.ascontiguousarray(square), (size, size), interpolation=method)
+    return resized
 
 
 def film_grey(rgb: Photo, rng: np.random.Generator) -> Array:
@@ -102,7 +107,8 @@ def film_grey(rgb: Photo, rng: np.random.Generator) -> Array:
     if rng.random() < 0.3:
         level = cv2.convertScaleAbs(grey, alpha=255)
         worn = cv2.imencode(".jpg", level, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))])[1]
-        grey = cv2.imdecode(worn, cv2.IMREAD_GRAYSCALE).astype(np.float32) / 255
+        decoded: Any = cv2.imdecode(worn, cv2.IMREAD_GRAYSCALE)
+        grey = decoded.astype(np.float32) / 255
     return np.clip(grey, 0, 1, dtype=np.float32)
 
 
@@ -143,7 +149,7 @@ def dense_hints(ab: Array, rng: np.random.Generator) -> Array:
 def sample(photo: Photo, size: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """One training pair: (4, S, S) planes and (3, S/4, S/4) true L*a*b*."""
     rgb = crop(photo, size, rng)
-    lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+    lab: Array = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
     planes = np.zeros((4, size, size), np.float32)
     if rng.random() < 0.35:
         grey = film_grey(rgb, rng)
@@ -155,11 +161,11 @@ def sample(photo: Photo, size: int, rng: np.random.Generator) -> tuple[Array, Ar
         planes[1:] = sparse_hints(lab[..., 1:], rng)
     elif chance < 0.3:
         planes[1:] = dense_hints(lab[..., 1:], rng)
-    target = cv2.resize(lab, (size // STRIDE, size // STRIDE), interpolation=cv2.INTER_AREA)
+    target: Array = cv2.resize(lab, (size // STRIDE, size // STRIDE), interpolation=cv2.INTER_AREA)
     return planes, target.transpose(2, 0, 1)
 
 
-def batches(photos: list[Photo], *, size: int, count: int, seed: int, first: int, workers: int = 1) -> Iterator[Batch]:
+def batches(photos: list[Photo], *, size: int, count: int, seed: int, first: int, workers: int = 1) -> Generator[Batch, None, None]:
     """Endless batches from number ``first`` on, each epoch in a new order, made ahead in ``workers`` threads."""
 
     def make(number: int) -> Batch:

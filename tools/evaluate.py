@@ -69,8 +69,8 @@ def blocks(plane: Array) -> Array:
 
 def spearman(first: Array, second: Array) -> float:
     """Rank correlation of two samples without many ties."""
-    ranks = [np.argsort(np.argsort(sample)) for sample in (first, second)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    ranks = np.stack([np.argsort(np.argsort(sample)) for sample in (first, second)]).astype(np.float64)
+    return float(np.corrcoef(ranks)[0, 1])
 
 
 def measure_quality(colorizer: edgecolor.Colorizer, photos: list[Photo]) -> tuple[list[dict[str, float]], Array]:
@@ -295,7 +295,7 @@ def main(arguments: list[str] | None = None) -> None:
     subset = photos[:: max(1, len(photos) // options.subset)][: options.subset]
     rows, pixels = measure_quality(colorizer, photos)
     calibrated = calibration(pixels)
-    figures = {
+    figures: dict[str, Any] = {
         "colorizer": repr(colorizer),
         "photographs": len(photos),
         "quality": summary(rows),

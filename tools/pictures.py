@@ -31,7 +31,8 @@ def grey_levels(photo: Photo) -> npt.NDArray[np.uint8]:
 
 def heat(confidence: npt.NDArray[np.float32]) -> Photo:
     """Confidence as Cividis: blue guesses, yellow is sure."""
-    return cv2.applyColorMap(cv2.convertScaleAbs(confidence, alpha=255), cv2.COLORMAP_CIVIDIS)[..., ::-1]
+    colors: Photo = cv2.applyColorMap(cv2.convertScaleAbs(confidence, alpha=255), cv2.COLORMAP_CIVIDIS)
+    return colors[..., ::-1]
 
 
 def cell(picture: npt.NDArray[Any], title: str = "") -> Photo:
@@ -56,7 +57,7 @@ def save(name: str, rows: list[list[Photo]]) -> None:
 
 def examples(colorizer: edgecolor.Colorizer, photos: dict[str, Photo]) -> None:
     """Every photograph: grey, coloured, how sure, the truth."""
-    rows = []
+    rows: list[list[Photo]] = []
     for photo in photos.values():
         grey = grey_levels(photo)
         answer = colorizer.predict(grey)
@@ -68,7 +69,7 @@ def examples(colorizer: edgecolor.Colorizer, photos: dict[str, Photo]) -> None:
 
 def alternatives(colorizer: edgecolor.Colorizer, photos: dict[str, Photo]) -> None:
     """What else three pictures could be."""
-    rows = []
+    rows: list[list[Photo]] = []
     for name in ("coffee.jpg", "astronaut.jpg", "temple.jpg"):
         answer = colorizer.predict(grey_levels(photos[name]))
         titles = ("its answer", "also plausible", "also plausible", "also plausible") if not rows else ("",) * 4

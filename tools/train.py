@@ -98,7 +98,7 @@ def validate(net: ColorNet, photos: dict[str, Photo], device: torch.device) -> t
     """Mean figures beside grey, and pictures (grey, coloured, true) of the first photographs."""
     net.eval()
     figures: dict[str, list[float]] = {"delta_e00": [], "grey_delta_e00": [], "psnr_gain_db": [], "chroma": []}
-    pictures = []
+    pictures: list[Photo] = []
     for photo in photos.values():
         planes, lab = validation_planes(photo)
         logits, _ = net(torch.from_numpy(planes[None]).to(device))
