@@ -20,10 +20,10 @@ Picture = npt.NDArray[Any]
 ALTERNATIVE_WIDTH = 7.0
 """How far, in units of CIEDE2000, "that colour" reaches among the bins."""
 
-ALTERNATIVE_FLOOR = 0.05
+ALTERNATIVE_FLOOR = 0.002
 """Weight, beside 1, of all other colours: where one of them is near certain it stays."""
 
-_DIFFERENT = 6.0
+_DIFFERENT = 12.0
 """Mean change of the most changed tenth of the picture from which two colourings count as different."""
 
 

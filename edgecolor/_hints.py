@@ -28,7 +28,7 @@ _AB_MAX = 1e6
 PALETTE_WIDTH = 8.0
 """How far, in units of CIEDE2000, a palette colour reaches among the bins."""
 
-PALETTE_FLOOR = 0.02
+PALETTE_FLOOR = 0.001
 """Weight, beside 1, of a bin that the palette does not hold: what the network is sure of stays."""
 
 

@@ -6,6 +6,7 @@ Knows nothing of models: the colorizer hands it a function from a grey or colour
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -31,6 +32,8 @@ WRITERS: dict[str, dict[str, Any]] = {
     ".webp": {"Q": 90, "smart_subsample": True},
 }
 """Endings that can be written, with libvips's options for them. Chroma is not subsampled where that can be avoided."""
+
+_SQUARE = str.maketrans("()", "[]")
 
 _FLOATS = ("float", "double")
 
@@ -192,12 +195,18 @@ def _copy_metadata(changed: pyvips.Image, like: pyvips.Image | None) -> None:
         for name in kept:
             changed.set_type(like.get_typeof(name), name, like.get(name))
     for name in ("image-description", "exif-ifd0-ImageDescription"):  # TIFF's own, and that of the others
-        # libvips shows EXIF text with its type and length behind it in brackets
-        own = str(changed.get(name)).rpartition(" (")[0] or str(changed.get(name)) if name in kept else ""
+        own = _plain(str(changed.get(name))) if name in kept else ""
         text = own if NOTE in own else "; ".join(filter(None, (own, NOTE)))
-        changed.set_type(pyvips.GValue.gstr_type, name, text)
+        # libvips cuts EXIF text at its first bracket, taking the rest for its own remark
+        changed.set_type(pyvips.GValue.gstr_type, name, text.translate(_SQUARE) if name.startswith("exif") else text)
     for name in ("orientation", "exif-ifd0-Orientation"):  # back with the EXIF block, but the picture is upright by now
         changed.remove(name)
+
+
+def _plain(shown: str) -> str:
+    """EXIF text without what libvips shows behind it: itself again, its type and length in brackets."""
+    found = re.fullmatch(r"(.*) \(\1, \w+, \d+ components, \d+ bytes\)", shown, re.DOTALL)
+    return found[1] if found else shown
 
 
 def _reason(error: pyvips.Error) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ FAILING = [
     (["{photo}", "-o", "{out}", "--hint", "60,5,red"], "outside the picture of 60 by 40"),
     (["{photo}", "-o", "{out}", "--hint", "nan,5,red"], "outside the picture"),
     (["{photo}", "-o", "{out}", "--hint", "5,5,reddish"], "'reddish' is not a CSS colour"),
-    (["{photo}", "-o", "{out}", "--palette", "teal", "reddish"], "'reddish' is not a CSS colour"),
+    (["{photo}", "-o", "{out}", "--palette", "teal", "--palette", "reddish"], "'reddish' is not a CSS colour"),
     (["{photo}", "-o", "{out}", "--reference", "{none}"], "cannot read"),
     (["{photo}", "-o", "{out}", "--reference", "{text}"], "not a picture"),
     (["{photo}", "-o", "{out}", "--reference", "{photo}"], "(40, 60)"),
@@ -197,7 +198,9 @@ def test_hints_colour_their_place(tmp_path: Path) -> None:
     assert lab(pixels_of(hinted))[20, 30, 1:] == pytest.approx((15, -12), abs=2)
 
 
-@pytest.mark.parametrize("steering", [["--palette", "red", "#ff8844"], ["--reference", str(PHOTOS / "coffee.jpg")]])
+@pytest.mark.parametrize(
+    "steering", [["--palette", "red", "--palette", "#ff8844"], ["--reference", str(PHOTOS / "coffee.jpg")]]
+)
 def test_palettes_and_references_change_the_colours(tmp_path: Path, steering: list[str]) -> None:
     source = _photo(tmp_path / "a.png")
     _run("image", source, "-o", tmp_path / "plain.png")
@@ -305,8 +308,8 @@ def test_doctor_says_what_would_run(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_doctor_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("edgecolor._cli._version", lambda package: None if package == "pyvips" else "1.0")
-    _run("doctor")
+    monkeypatch.setitem(sys.modules, "pyvips", None)
+    assert _run("doctor") == 1
     assert "pip install 'pyvips[binary]'" in capsys.readouterr().out
 
 
@@ -355,3 +358,12 @@ def test_a_photograph_through_the_process(tmp_path: Path) -> None:
     done = run_python("-W", "error", "-m", "edgecolor", "image", str(source), "-o", "cat.png", home=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert mean_error(pixels_of(tmp_path / "cat.png"), pixels_of(source)) < 25
+
+
+def test_an_error_among_many_names_its_photograph(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        _run("image", str(PHOTOS / "cat.jpg"), str(PHOTOS / "temple.jpg"), "--out-dir", str(tmp_path), "--hint", "1,300,red")
+        == 1
+    )
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[1].strip() for line in lines] == [str(PHOTOS / "cat.jpg"), str(PHOTOS / "temple.jpg")]

@@ -283,9 +283,9 @@ def test_the_likeliest_alternative_of_two_peaks_is_the_other() -> None:
     assert change.max() > 20
 
 
-@pytest.mark.parametrize("count", [0, -1])
-def test_a_bad_number_of_alternatives_is_named(count: int) -> None:
-    with pytest.raises(ImageError, match=f"at least 1, got {count}"):
+@pytest.mark.parametrize("count", [0, -1, 101, 2.5])
+def test_a_bad_number_of_alternatives_is_named(count: Any) -> None:
+    with pytest.raises(ImageError, match=f"from 1 to 100, got {count}"):
         fake_colorizer().predict(scene(60, 90)).alternatives(count)
 
 
@@ -528,3 +528,32 @@ def _changes_of_colour(colorizer: edgecolor.Colorizer, gray: Picture, scales: tu
         common = cv2.resize(colorizer(scaled), (width // 2, height // 2), interpolation=cv2.INTER_AREA)
         seen.append(lab(common)[..., 1:])
     return [float(np.hypot(*np.moveaxis(a - b, -1, 0)).mean()) for a, b in pairwise(seen)]
+
+
+def test_alternatives_are_of_the_picture_that_was_given(colorizer: edgecolor.Colorizer, greys: dict[str, Picture]) -> None:
+    frame = greys["coffee"].copy()
+    answer = colorizer.predict(frame)
+    frame[:] = 0
+    assert_lightness_kept(answer.alternatives(1)[0], greys["coffee"])
+
+
+@pytest.mark.parametrize("vividness", ["1", None, float("nan")])
+def test_vividness_that_is_no_number_is_an_error(vividness: Any) -> None:
+    with pytest.raises(ImageError, match="vividness must be a number"):
+        fake_colorizer().predict(scene(20, 20), vividness=vividness)
+
+
+def test_a_region_may_be_a_list(greys: dict[str, Picture]) -> None:
+    region = np.zeros(greys["cat"].shape, bool)
+    region[:100] = True
+    given = fake_colorizer().predict(greys["cat"], region=region.tolist())  # type: ignore[arg-type]
+    np.testing.assert_array_equal(given.image, fake_colorizer().predict(greys["cat"], region=region).image)
+
+
+def test_colours_that_were_asked_for_are_judged_as_asked(colorizer: edgecolor.Colorizer, greys: dict[str, Picture]) -> None:
+    own = colorizer.predict(greys["cat"])
+    unlikely = colorizer.predict(greys["cat"], palette=["lime"])
+    grey = colorizer.predict(greys["coffee"], vividness=0)
+    assert unlikely.confidence.mean() < own.confidence.mean()
+    assert grey.confidence.mean() < colorizer.predict(greys["coffee"]).confidence.mean()
+    assert 0 <= unlikely.confidence.min() <= unlikely.confidence.max() <= 1

@@ -79,7 +79,8 @@ def test_figures_count_pixels() -> None:
 
 def test_alternatives_are_chroma_of_the_cells() -> None:
     ab = np.stack(np.meshgrid(np.linspace(-40, 40, 12), np.linspace(-40, 40, 10)))
-    for chroma in alternative_chroma(two_peaks(ab).astype(np.float32), _decode, 3):
+    logits = two_peaks(ab).astype(np.float32)
+    for chroma in alternative_chroma(logits, _decode, _decode(logits), 3):
         assert chroma.shape == (10, 12, 2)
         assert np.isfinite(chroma).all()
 

@@ -355,3 +355,20 @@ def test_a_reference_picture_pulls_towards_its_colours(colorizer: edgecolor.Colo
     plain, pulled = lab(colorizer(greys["coffee"])), lab(colorizer.predict(greys["coffee"], palette=reference).image)
     assert pulled[..., 2].mean() < plain[..., 2].mean() - 2
     assert_lightness_kept(colorizer.predict(greys["coffee"], palette=reference).image, greys["coffee"])
+
+
+def test_a_stroke_of_many_points_is_quick_to_pin(colorizer: edgecolor.Colorizer, greys: dict[str, Picture]) -> None:
+    path = tuple((50 + x / 10, 100 + 30 * np.sin(x / 100)) for x in range(2000))
+    colorizer.predict(greys["coffee"], hints=[Hint(50, 100, "teal", path=path)])  # a minute and a gigabyte, once
+
+
+@pytest.mark.parametrize("hint", [Hint("a", 1, "red"), Hint(1, 1, "red", path=(3, 4)), Hint(1, 1, "red", radius="b")])  # type: ignore[arg-type]
+def test_hints_that_are_no_numbers_are_named(hint: Hint) -> None:
+    with pytest.raises(ImageError, match="must be numbers"):
+        check_hints([hint], (10, 10))
+
+
+@pytest.mark.parametrize("palette", [5, None.__class__, {"red"}])
+def test_palettes_of_another_kind_are_errors(palette: Any) -> None:
+    with pytest.raises(ImageError, match="a palette is"):
+        palette_weights(palette)

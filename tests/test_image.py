@@ -591,3 +591,28 @@ def test_a_stream_is_not_a_path(colorizer: Colorizer, tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         colorizer.image(io.BytesIO(_png()), tmp_path / "colour.png")  # type: ignore[arg-type]
     _only(tmp_path)
+
+
+def test_floats_slightly_above_white_are_an_error_and_not_a_scale(tmp_path: Path, colorizer: Colorizer) -> None:
+    import pyvips
+
+    source = tmp_path / "over.tif"
+    pyvips.Image.new_from_array(np.linspace(0, 1.02, 64, dtype=np.float32).reshape(8, 8)).write_to_file(str(source))
+    with pytest.raises(ImageError, match=r"1\.02"):
+        colorizer.image(source, tmp_path / "out.tif")
+
+
+def test_the_note_is_added_to_a_description_that_is_there(tmp_path: Path, colorizer: Colorizer) -> None:
+    import pyvips
+
+    image = pyvips.Image.new_from_file(str(PHOTOS / "cat.jpg")).copy()
+    image.set_type(pyvips.GValue.gstr_type, "exif-ifd0-ImageDescription", "Chelsea [at home]")
+    image.write_to_file(str(tmp_path / "described.jpg"))
+    colorizer.image(tmp_path / "described.jpg", tmp_path / "out.jpg")
+    text = pyvips.Image.new_from_file(str(tmp_path / "out.jpg")).get("exif-ifd0-ImageDescription")
+    assert text.startswith("Chelsea [at home]; coloured by edgecolor")
+
+
+def test_a_target_that_cannot_be_looked_at_is_named(tmp_path: Path, colorizer: Colorizer) -> None:
+    with pytest.raises(SourceError, match="cannot write"):
+        colorizer.image(PHOTOS / "cat.jpg", tmp_path / f"{'x' * 300}.jpg")

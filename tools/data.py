@@ -165,7 +165,9 @@ def sample(photo: Photo, size: int, rng: np.random.Generator) -> tuple[Array, Ar
     return planes, target.transpose(2, 0, 1)
 
 
-def batches(photos: list[Photo], *, size: int, count: int, seed: int, first: int, workers: int = 1) -> Generator[Batch, None, None]:
+def batches(
+    photos: list[Photo], *, size: int, count: int, seed: int, first: int, workers: int = 1
+) -> Generator[Batch, None, None]:
     """Endless batches from number ``first`` on, each epoch in a new order, made ahead in ``workers`` threads."""
 
     def make(number: int) -> Batch:
