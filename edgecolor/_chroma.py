@@ -24,7 +24,7 @@ import numpy.typing as npt
 from edgecolor._color import XYZN_TO_RGB, linear_to_srgb
 from edgecolor._luma import Luma, Plane
 
-GUIDE_RADIUS = 3
+GUIDE_RADIUS = 2
 """Grid pixels on each side of the window in which chroma is taken as linear in lightness."""
 
 GUIDE_EPSILON = 36.0
@@ -95,7 +95,7 @@ def guide(ab: npt.NDArray[np.float32], lightness: Plane, size: tuple[int, int]) 
         size: Height and width of the picture.
     """
     grid_height, grid_width = lightness.shape
-    fine = cv2.resize(ab, (grid_width, grid_height), interpolation=cv2.INTER_LINEAR)
+    fine = cv2.resize(ab, (grid_width, grid_height), interpolation=cv2.INTER_CUBIC)
     mean_l = _blur(lightness)
     variance = _blur(lightness * lightness) - mean_l * mean_l
     planes = []

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 TEMPERATURES = (1.0, 0.8, 0.6, 0.45, 0.3)
-VIVIDNESSES = (0.8, 0.9, 1.0, 1.15, 1.3)
+VIVIDNESSES = (0.8, 0.9, 1.0, 1.06, 1.12, 1.3)
 
 
 @dataclass(frozen=True)
@@ -123,12 +123,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder of the training run")
     parser.add_argument("--limit", type=int, default=300, help="photographs to use (default %(default)s)")
     parser.add_argument("--colorfulness", type=float, default=0.58, help="least share of the truth's (default %(default)s)")
+    parser.add_argument("--point", type=float, nargs=2, metavar=("TEMPERATURE", "VIVIDNESS"), help="take this one instead")
     options = parser.parse_args(arguments)
     found = answers(read_network(options.run), list(read_photos(options.photos, options.limit).values()))
     swept = [point for temperature in TEMPERATURES for point in measure(found, temperature, VIVIDNESSES)]
     sweep = [figures for figures, _ in swept]
     lively = [point for point in swept if point[0]["colorfulness"] >= options.colorfulness]
     best, errors = min(lively or swept, key=lambda point: point[0]["delta_e00"])
+    if options.point:
+        ((best, errors),) = measure(found, options.point[0], (options.point[1],))
     near = np.concatenate([(error < 10).ravel() for error in errors]).astype(np.float32)
     sure = np.concatenate([logit.numpy().ravel() for _, logit, _ in found])
     scale, bias = fit_confidence(sure, near)
