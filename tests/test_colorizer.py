@@ -544,9 +544,9 @@ def test_vividness_that_is_no_number_is_an_error(vividness: Any) -> None:
 
 
 def test_a_region_may_be_a_list(greys: dict[str, Picture]) -> None:
-    region = np.zeros(greys["cat"].shape, bool)
+    region: Any = np.zeros(greys["cat"].shape, bool)
     region[:100] = True
-    given = fake_colorizer().predict(greys["cat"], region=region.tolist())  # type: ignore[arg-type]
+    given = fake_colorizer().predict(greys["cat"], region=region.tolist())
     np.testing.assert_array_equal(given.image, fake_colorizer().predict(greys["cat"], region=region).image)
 
 

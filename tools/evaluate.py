@@ -70,7 +70,8 @@ def blocks(plane: Array) -> Array:
 def spearman(first: Array, second: Array) -> float:
     """Rank correlation of two samples without many ties."""
     ranks = np.stack([np.argsort(np.argsort(sample)) for sample in (first, second)]).astype(np.float64)
-    return float(np.corrcoef(ranks)[0, 1])
+    correlations: Any = np.corrcoef(ranks)
+    return float(correlations[0, 1])
 
 
 def measure_quality(colorizer: edgecolor.Colorizer, photos: list[Photo]) -> tuple[list[dict[str, float]], Array]:
