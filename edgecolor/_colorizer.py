@@ -16,7 +16,7 @@ from edgecolor._chroma import ChromaField, colored, guide
 from edgecolor._color import decode_bins
 from edgecolor._engine import Engine, EngineName, open_engine
 from edgecolor._errors import ImageError
-from edgecolor._explain import alternative_chroma, shifted_confidence
+from edgecolor._explain import ALTERNATIVE_TEMPERATURE, alternative_chroma, shifted_confidence
 from edgecolor._grid import CELL, grid_size
 from edgecolor._hints import Hint, check_hints, hint_planes, palette_weights, pin
 from edgecolor._luma import Luma, Plane, read_luma
@@ -140,7 +140,7 @@ class Colorizer:
         preference = np.ones(len(distribution), np.float32)
         if palette is not None:
             preference = palette_weights(self._ordered_palette(palette))
-        ab = own if palette is None else self._decode(distribution, preference)
+        ab = own if palette is None else self._decode(distribution, preference, self._model.temperature)
 
         def finish(ab: npt.NDArray[np.float32]) -> Picture:
             field = guide(ab * np.float32(vividness), planes[0, 0], luma.size)
@@ -151,7 +151,7 @@ class Colorizer:
 
         def alternatives(count: int) -> list[Picture]:
             def decode(logits: Plane, supposition: Plane) -> Plane:
-                return self._decode(logits, preference * supposition)
+                return self._decode(logits, preference * supposition, ALTERNATIVE_TEMPERATURE)
 
             return [finish(other) for other in alternative_chroma(distribution, decode, ab, count)]
 
@@ -204,8 +204,8 @@ class Colorizer:
         (colors,) = self._engine.run(planes, "colors")
         return _field(colors[0], planes, luma)
 
-    def _decode(self, logits: Plane, preference: Plane) -> Plane:
-        return decode_bins(logits, self._model.temperature, preference).astype(np.float32) * np.float32(self._model.vividness)
+    def _decode(self, logits: Plane, preference: Plane, temperature: float) -> Plane:
+        return decode_bins(logits, temperature, preference).astype(np.float32) * np.float32(self._model.vividness)
 
     def _ordered(self, picture: Picture) -> Picture:
         """The same picture with its channels turned from the user's order to RGB, or back."""
