@@ -14,7 +14,8 @@ CELL = 4
 AREA = 200 * 200
 """Grid pixels that a picture of any size is seen with.
 
-Measured: with a network trained on crops of 128 pixels, mean CIEDE2000 is 0.5 % lower than at 256 x 256, for 0.6 of the work.
+Measured with the shipped network on 100 photographs: mean CIEDE2000 over grey's is 0.819 here and 0.820 at 256 x 256, which
+is 1.6 times the work.
 """
 
 _SIDE_MAX = 32 * STEP

@@ -33,7 +33,7 @@ MEAN_DELTA_E00 = 0.5
 FLOAT_CONVOLUTIONS = 8
 """Convolutions from the input on that stay in float: everything behind them inherits their error.
 
-Measured: none 0.76 mean CIEDE2000 at 0.56 of the time, 8 0.37 at 0.68, 14 0.31 at 0.72.
+Measured on an early checkpoint: none 0.76 mean CIEDE2000 at 0.56 of the time, 8 0.37 at 0.68, 14 0.31 at 0.72.
 """
 
 Planes = npt.NDArray[np.float32]
