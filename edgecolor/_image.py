@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecolor._errors import ImageError, SourceError
+from edgecolor._files import whole_file
 
 if TYPE_CHECKING:
     import pyvips
@@ -96,7 +95,7 @@ def write_picture(
         image = image.bandjoin(full.cast(image.format))
     image = image.copy() if like is None else image.copy(xres=like.xres, yres=like.yres)
     _copy_metadata(image, like)
-    with _whole(target) as partial:
+    with whole_file(target) as partial:
         try:
             image.write_to_file(str(partial), **WRITERS[suffix])
         except pyvips.Error as error:
@@ -212,21 +211,3 @@ def _plain(shown: str) -> str:
 def _reason(error: pyvips.Error) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else "unknown reason"
-
-
-@contextmanager
-def _whole(target: Path) -> Iterator[Path]:
-    """A path beside the target to write to; renamed over the target at the end, removed on any failure."""
-    partial = target.with_name(f".{secrets.token_hex(4)}.partial{target.suffix}")
-    try:
-        with partial.open("xb"):
-            pass
-        yield partial
-        partial.replace(target)
-    except SourceError:
-        raise
-    except OSError as error:
-        raise SourceError(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()

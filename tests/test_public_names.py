@@ -30,6 +30,7 @@ ORDER = (
     "_chroma",
     "_luma",
     "_color",
+    "_files",
     "_errors",
 )
 """Imports point only down this list."""
