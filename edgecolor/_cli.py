@@ -6,7 +6,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
@@ -17,6 +18,7 @@ from edgecolor._errors import EdgecolorError
 from edgecolor._explain import report, report_figures
 from edgecolor._image import WRITERS, check_target, read_picture, write_picture
 from edgecolor._models import ModelName, Precision, find_model, registry
+from edgecolor._video import Progress
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -54,6 +56,14 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument("--json", action="store_true", help="print the figures as JSON")
     _add_model(explain)
     _add_steering(explain)
+
+    video = _command(commands, "video", _video, "colour a film; sound, timing and its own brightness are kept")
+    video.add_argument("source", type=Path, metavar="IN", help="film, in any container FFmpeg reads")
+    video.add_argument("-o", "--out", type=Path, metavar="OUT", help="film to write (default: IN-colour)")
+    video.add_argument("--codec", default="auto", help="auto, hardware, or FFmpeg's name of an encoder (default: auto)")
+    video.add_argument("--crf", type=int, help="quality of the encoder, smaller is better")
+    video.add_argument("--preview", action="store_true", help="ten seconds from the middle only, grey beside coloured")
+    _add_model(video)
 
     models = _command(commands, "models", _models, "list the models, checked")
     models.add_argument("--json", action="store_true", help="print everything known of them as JSON")
@@ -180,6 +190,35 @@ def _explain(options: argparse.Namespace) -> int:
     return 0
 
 
+def _video(options: argparse.Namespace) -> int:
+    suffix = options.source.suffix or ".mp4"
+    target = options.out or options.source.with_name(
+        f"{options.source.stem}-{'preview' if options.preview else 'colour'}{suffix}"
+    )
+    with _film_progress() as progress:
+        _open(options).video(
+            options.source, target, codec=options.codec, crf=options.crf, preview=options.preview, progress=progress
+        )
+    return 0
+
+
+@contextmanager
+def _film_progress() -> Iterator[Callable[[Progress], object] | None]:
+    """A bar with rate and time left, where somebody is looking."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(unit="frame") as bar:
+
+        def show(progress: Progress) -> None:
+            bar.total = progress.total
+            bar.update(progress.frames - bar.n)
+
+        yield show
+
+
 def _models(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(registry(), indent=1))
@@ -200,6 +239,7 @@ def _doctor(options: argparse.Namespace) -> int:
         ("cv2", "opencv-python-headless", "pixel work"),
         ("onnxruntime", "onnxruntime", "the engine for any CPU"),
         ("pyvips", "pyvips[binary]", "picture files"),
+        ("av", "av", "films and cameras"),
         ("tinycss2", "tinycss2", "CSS colours in hints and palettes"),
         ("tqdm", "tqdm", "progress over many files"),
     ):

@@ -17,11 +17,13 @@ from edgecolor._color import decode_bins
 from edgecolor._engine import Engine, EngineName, open_engine
 from edgecolor._errors import ImageError
 from edgecolor._explain import ALTERNATIVE_TEMPERATURE, alternative_chroma, shifted_confidence
+from edgecolor._ffmpeg import Encoding
 from edgecolor._grid import CELL, grid_size
 from edgecolor._hints import Hint, check_hints, hint_planes, palette_weights, pin
 from edgecolor._luma import Luma, Plane, read_luma
 from edgecolor._models import ModelFile, ModelName, Precision, find_model
-from edgecolor._video import Matrix, chroma_of_frame
+from edgecolor._planes import Coding, Matrix, chroma_of_frame
+from edgecolor._video import Progress, color_film
 
 Channels = Literal["auto", "rgb", "bgr"]
 Palette = Sequence[str] | npt.NDArray[Any]
@@ -163,22 +165,32 @@ class Colorizer:
         return Colorization(finish(ab), np.clip(large, 0, 1, dtype=np.float32), alternatives)
 
     def chroma_planes(
-        self, y: npt.NDArray[np.uint8], *, matrix: Matrix = "auto", full_range: bool = False
-    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        self,
+        y: Picture,
+        *,
+        matrix: Matrix = "auto",
+        full_range: bool = False,
+        bits: int = 8,
+        out: tuple[Picture, Picture] | None = None,
+    ) -> tuple[Picture, Picture]:
         """The chroma of a video frame, for makers who keep its Y plane as it is.
 
+        Each frame is coloured for itself; :meth:`steady` keeps a film's colours from flickering.
+
         Args:
-            y: (H, W) uint8 luma codes.
+            y: (H, W) luma codes, uint8, or uint16 above 8 bits, of any memory layout: a view into NV12, I420 or YUYV will do.
             matrix: Y'CbCr matrix of the stream; "auto" is BT.709 from 720 lines up and BT.601 below.
-            full_range: Whether codes run from 0 to 255, as in JPEG, or from 16 to 235, as in most video.
+            full_range: Whether codes use their whole range, as in JPEG, or 16 to 235 of 255, as in most video.
+            bits: 8, 10, 12 or 16 per code, in the low bits.
+            out: Where to write Cb and Cr, such as ``(uv[..., 0], uv[..., 1])`` of NV12, in place of new arrays.
 
         Returns:
-            Cb and Cr, each (ceil(H/2), ceil(W/2)) uint8, 128 is neutral.
+            Cb and Cr, each (ceil(H/2), ceil(W/2)) of the dtype of ``y``; 128 is neutral, 512 at 10 bits.
 
         Raises:
-            ImageError: The plane is not (H, W) uint8.
+            ImageError: The plane is not (H, W) of the dtype for ``bits``, or ``out`` does not fit.
         """
-        return chroma_of_frame(y, self._chroma_of, matrix, full_range=full_range)
+        return chroma_of_frame(y, self._chroma_of, Coding(matrix, full_range, bits), out)
 
     def image(self, source: str | PathLike[str], target: str | PathLike[str], **steering: Any) -> None:
         """Colour a picture file into another; depth, resolution, EXIF and XMP are kept.
@@ -198,6 +210,38 @@ class Colorizer:
         if "palette" in steering:
             steering["palette"] = self._ordered_palette(steering["palette"])
         color_file(source, target, lambda gray: rgb_self.predict(gray, **steering).image if steering else rgb_self(gray))
+
+    def video(  # noqa: PLR0913  # every choice has a default
+        self,
+        source: str | PathLike[str],
+        target: str | PathLike[str],
+        *,
+        codec: str = "auto",
+        crf: int | None = None,
+        preview: bool = False,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> None:
+        """Colour a film into another; its Y plane goes to the encoder byte for byte.
+
+        Sound, subtitles, chapters, times of frames, rotation and colour tags are carried over.
+
+        Args:
+            source: Any container that FFmpeg reads.
+            target: Where to write; its ending names the container. It appears whole or not at all.
+            codec: "auto", "hardware", or FFmpeg's name of an encoder, such as "libx265" or "ffv1".
+            crf: Quality of the encoder, smaller is better.
+            preview: Write ten seconds from the film's middle, grey beside coloured, without sound.
+            progress: Called after every frame.
+
+        Raises:
+            SourceError: A film that cannot be read or written, is damaged or has no pictures.
+            ImageError: A target of unknown format, or the source itself.
+        """
+
+        def write_chroma(y: Picture, coding: Coding, out: tuple[Picture, Picture]) -> None:
+            chroma_of_frame(y, self._chroma_of, coding, out)
+
+        color_film(source, target, write_chroma, Encoding(codec, crf), preview=preview, progress=progress)
 
     def _chroma_of(self, luma: Luma) -> ChromaField:
         planes = _planes(luma, ())

@@ -19,8 +19,10 @@ ORDER = (
     "__main__",
     "_cli",
     "_colorizer",
-    "_image",
     "_video",
+    "_ffmpeg",
+    "_planes",
+    "_image",
     "_explain",
     "_models",
     "_engine",
@@ -42,7 +44,7 @@ UPWARD = {
 }
 """Every exception, and why."""
 
-HEAVY = ("onnxruntime", "pyvips", "tinycss2", "torch", "onnx", "tensorrt", "tqdm")
+HEAVY = ("av", "onnxruntime", "pyvips", "tinycss2", "torch", "onnx", "tensorrt", "tqdm")
 NEVER = {"torch", "onnx", "tensorrt"}
 
 

@@ -1,0 +1,116 @@
+"""Video frames as Y'CbCr planes: the Y plane is the film and stays as it is, only chroma is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Literal, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edgecolor._chroma import ChromaField, encode_levels, fitted_rows, in_strips
+from edgecolor._errors import ImageError
+from edgecolor._luma import Luma, read_luma
+
+Matrix = Literal["auto", "bt601", "bt709"]
+Plane = npt.NDArray[Any]
+Planes = tuple[Plane, Plane]
+
+_LUMA_WEIGHTS = {"bt601": (0.299, 0.587, 0.114), "bt709": (0.2126, 0.7152, 0.0722)}
+"""Of R', G', B' in Y' (ITU-R BT.601-7 and BT.709-6)."""
+
+BITS = (8, 10, 12, 16)
+"""Depths of codes that are understood."""
+
+
+class Coding(NamedTuple):
+    """How the codes of a frame's planes are meant."""
+
+    matrix: Matrix = "auto"
+    """Y'CbCr matrix; "auto" is BT.709 from 720 lines up and BT.601 below."""
+    full_range: bool = False
+    """Whether codes use their whole range, as in JPEG, or 16 to 235 (times 4 at 10 bits), as in most video."""
+    bits: int = 8
+    """Per code; above 8 they are the low bits of uint16."""
+
+
+def chroma_of_frame(y: Plane, chroma_of: Callable[[Luma], ChromaField], coding: Coding, out: Planes | None = None) -> Planes:
+    """Cb and Cr at half size for a Y plane; see ``Colorizer.chroma_planes``.
+
+    Chroma is worked out at the size it is delivered in: the luma is halved first, then coloured as every picture is.
+    """
+    plane: Plane = np.asarray(y)
+    _check_coding(plane, coding)
+    height, width = (plane.shape[0] + 1) // 2, (plane.shape[1] + 1) // 2
+    cb, cr = _check_out(out, (height, width), plane.dtype) or (np.empty((height, width), plane.dtype) for _ in range(2))
+    half = cv2.resize(np.ascontiguousarray(plane), (width, height), interpolation=cv2.INTER_AREA)
+    luma = read_luma(_grey(half, coding))
+    matrix = coding.matrix if coding.matrix != "auto" else ("bt709" if plane.shape[0] >= 720 else "bt601")
+    _write_chroma(luma, chroma_of(luma), _LUMA_WEIGHTS[matrix], coding, (cb, cr))
+    return cb, cr
+
+
+def grey_of_frame(y: Plane, coding: Coding) -> npt.NDArray[np.uint8]:
+    """A Y plane as grey levels 0 to 255, (H, W) uint8."""
+    plane: Plane = np.asarray(y)
+    _check_coding(plane, coding)
+    return _grey(np.ascontiguousarray(plane), coding)
+
+
+def _check_coding(y: Plane, coding: Coding) -> None:
+    dtype = "uint8" if coding.bits == 8 else "uint16"
+    if coding.bits not in BITS:
+        raise ImageError(f"bits must be one of {', '.join(map(str, BITS))}, got {coding.bits!r}")
+    if y.ndim != 2 or y.dtype.name != dtype:
+        raise ImageError(f"a Y plane of {coding.bits} bits must be (H, W) {dtype}, got {y.dtype} {y.shape}")
+    if 0 in y.shape:
+        raise ImageError(f"a Y plane must have at least one pixel, got the shape {y.shape}")
+    if coding.matrix not in ("auto", *_LUMA_WEIGHTS):
+        raise ImageError(f"matrix must be 'auto', 'bt601' or 'bt709', got {coding.matrix!r}")
+
+
+def _check_out(out: Planes | None, size: tuple[int, int], dtype: np.dtype[Any]) -> Planes | None:
+    if out is None:
+        return None
+    for plane in out:
+        if not isinstance(plane, np.ndarray) or plane.shape != size or plane.dtype != dtype or not plane.flags.writeable:
+            found = f"{plane.dtype} {plane.shape}" if isinstance(plane, np.ndarray) else repr(plane)
+            raise ImageError(f"out must be two writeable arrays {dtype} {size}, got {found}")
+    cb, cr = out
+    return cb, cr
+
+
+def _grey(codes: Plane, coding: Coding) -> npt.NDArray[np.uint8]:
+    if coding.bits == 8:
+        return codes if coding.full_range else cv2.LUT(codes, _levels(coding.full_range, 8))  # type: ignore[return-value]
+    levels: npt.NDArray[np.uint8] = np.take(_levels(coding.full_range, coding.bits), codes, mode="clip")
+    return levels
+
+
+def _write_chroma(luma: Luma, field: ChromaField, weights: tuple[float, float, float], coding: Coding, out: Planes) -> None:
+    steps = 2 ** (coding.bits - 8)
+    neutral, white = 128 * steps, 2**coding.bits - 1
+    scale = (white if coding.full_range else 224 * steps) / 255
+    depth = cv2.CV_8U if coding.bits == 8 else cv2.CV_16U
+
+    def work(start: int, stop: int) -> None:
+        red, green, blue = encode_levels(*fitted_rows(luma, field, start, stop), "float32")
+        y = cv2.addWeighted(red, weights[0], green, weights[1], 0)
+        y = cv2.addWeighted(y, 1, blue, weights[2], 0, y)
+        for plane, weight, target in ((blue, weights[2], out[0]), (red, weights[0], out[1])):
+            factor = scale / (2 * (1 - weight))
+            codes: Plane = cv2.addWeighted(plane, factor, y, -factor, neutral, dtype=depth)
+            target[start:stop] = codes if coding.bits in (8, 16) else np.minimum(codes, white, out=codes)
+
+    in_strips(luma.size, work)
+
+
+@cache
+def _levels(full_range: bool, bits: int) -> npt.NDArray[np.uint8]:  # noqa: FBT001  # a key of the cache
+    """Grey levels 0 to 255 of all luma codes."""
+    steps = 2 ** (bits - 8)
+    black, white = (0, 2**bits - 1) if full_range else (16 * steps, 235 * steps)
+    levels: npt.NDArray[np.float64] = np.clip((np.arange(2**bits) - black) * (255 / (white - black)), 0, 255)
+    return np.rint(levels).astype(np.uint8)

@@ -1,0 +1,365 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from clips import Sound, frames_of, moving_scene, plane_of, sound_of, times_of, write_film
+from fakes import REPOSITORY, fake_colorizer, run_python, scene
+
+import edgecolor
+from edgecolor import ImageError, SourceError
+from edgecolor._video import Progress
+
+VFR = [0, 40, 90, 91, 400, 440, 1000, 1001]
+
+
+def _same_luma(source: Path, target: Path) -> bool:
+    """Whether two films have the same Y planes, frame by frame."""
+    pairs = zip(frames_of(source), frames_of(target), strict=True)
+    return all(np.array_equal(plane_of(a), plane_of(b)) for a, b in pairs)
+
+
+# The Y plane is the film
+
+
+@pytest.mark.parametrize(
+    ("pixels", "dtype"),
+    [("yuv420p", "uint8"), ("yuv422p", "uint8"), ("yuv444p", "uint8"), ("gray", "uint8"), ("yuv420p10le", "uint16")],
+)
+def test_the_y_plane_reaches_the_encoder_byte_for_byte(tmp_path: Path, pixels: str, dtype: str) -> None:
+    frames = [frame.astype(dtype) << (2 if dtype == "uint16" else 0) for frame in moving_scene(4)]
+    frames = [frame | (3 if dtype == "uint16" else 0) for frame in frames]
+    source = write_film(tmp_path / "in.mkv", frames, pixels=pixels)
+    fake_colorizer().video(source, tmp_path / "out.mkv", codec="ffv1")
+    assert _same_luma(source, tmp_path / "out.mkv")
+    frame = frames_of(tmp_path / "out.mkv")[0]
+    assert frame.format.name == ("yuv420p10le" if dtype == "uint16" else "yuv420p")
+    assert np.array_equal(plane_of(frame), frames[0])
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+@pytest.mark.parametrize(("colorspace", "matrix"), [(1, "bt709"), (6, "bt601"), (2, "bt601")])
+@pytest.mark.parametrize("color_range", [1, 2])
+def test_chroma_follows_the_film_s_own_flags(tmp_path: Path, bits: int, colorspace: int, matrix: Any, color_range: int) -> None:
+    y = scene(48, 64).astype("uint8" if bits == 8 else "uint16") << (bits - 8)
+    tags = {"colorspace": colorspace, "color_range": color_range, "color_primaries": 1, "color_trc": 1}
+    pixels = "yuv420p" if bits == 8 else "yuv420p10le"
+    source = write_film(tmp_path / "in.mkv", [y], pixels=pixels, tags=tags)
+    colorizer = fake_colorizer()
+    colorizer.video(source, tmp_path / "out.mkv", codec="ffv1")
+    (frame,) = frames_of(tmp_path / "out.mkv")
+    planes = colorizer.chroma_planes(y, matrix=matrix, full_range=color_range == 2, bits=bits)
+    for number, plane in enumerate(planes, start=1):
+        assert np.array_equal(plane_of(frame, number), plane)
+        assert np.ptp(plane) > 10 << (bits - 8)
+    assert {name: int(getattr(frame, name)) for name in tags} == tags
+
+
+def test_packed_frames_keep_their_luma(tmp_path: Path) -> None:
+    frames = moving_scene(2)
+    with av.open(str(tmp_path / "in.avi"), "w") as out:
+        video: Any = out.add_stream("rawvideo", rate=25)
+        video.height, video.width, video.pix_fmt = 48, 64, "yuyv422"
+        for number, y in enumerate(frames):
+            frame = av.VideoFrame(64, 48, "yuyv422")
+            pixels = np.full((48, 64, 2), 128, np.uint8)
+            pixels[..., 0] = y
+            frame.planes[0].update(pixels.tobytes())
+            frame.pts = number
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+    fake_colorizer().video(tmp_path / "in.avi", tmp_path / "out.mkv", codec="ffv1")
+    for frame, y in zip(frames_of(tmp_path / "out.mkv"), frames, strict=True):
+        assert np.array_equal(plane_of(frame), y)
+
+
+def test_a_film_in_rgb_is_coloured_too(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "in.mkv"), "w") as out:
+        video: Any = out.add_stream("ffv1", rate=25)
+        video.height, video.width, video.pix_fmt = 48, 64, "bgr0"
+        out.mux(video.encode(av.VideoFrame.from_ndarray(np.repeat(scene(48, 64)[..., None], 3, 2)).reformat(format="bgr0")))
+        out.mux(video.encode(None))
+    fake_colorizer().video(tmp_path / "in.mkv", tmp_path / "out.mkv", codec="ffv1")
+    (frame,) = frames_of(tmp_path / "out.mkv")
+    assert np.abs(plane_of(frame) - (16 + scene(48, 64) * (219 / 255))).max() <= 1.5
+    assert np.ptp(plane_of(frame, 1)) > 10
+
+
+# Everything else is carried over
+
+
+@pytest.mark.parametrize("container", ["mp4", "mkv"])
+def test_sound_times_and_chapters_are_carried(tmp_path: Path, container: str) -> None:
+    source = write_film(
+        tmp_path / f"in.{container}",
+        moving_scene(len(VFR)),
+        codec="libx264",
+        times=VFR,
+        sound=Sound(),
+        rotation=90,
+        chapters=[(0, 400, "one"), (400, 1000, "two")],
+    )
+    target = tmp_path / f"out.{container}"
+    fake_colorizer().video(source, target)
+    assert times_of(target) == times_of(source) == [time / 1000 for time in VFR]
+    assert np.array_equal(sound_of(target), sound_of(source))
+    with av.open(str(source)) as old, av.open(str(target)) as new:
+        assert [chapter["metadata"]["title"] for chapter in new.chapters()] == ["one", "two"]
+        assert [(c["start"] * c["time_base"], c["end"] * c["time_base"]) for c in new.chapters()] == [
+            (c["start"] * c["time_base"], c["end"] * c["time_base"]) for c in old.chapters()
+        ]
+        assert abs(new.duration - old.duration) <= 40_000
+        assert new.streams.audio[0].language == "deu"
+        (title,) = {text for name, text in new.metadata.items() if name.lower() == "title"}
+        (comment,) = {text for name, text in new.metadata.items() if name.lower() == "comment"}
+        assert title == "A film"
+        assert "estimates" in comment
+    assert {frame.rotation for frame in frames_of(target)} == {90}
+
+
+def test_subtitles_and_attachments_are_carried(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film.mkv", moving_scene(10))
+    (tmp_path / "words.srt").write_text("1\n00:00:00,100 --> 00:00:00,300\nHello\n")
+    source = tmp_path / "in.mkv"
+    with av.open(str(film)) as pictures, av.open(str(tmp_path / "words.srt")) as words, av.open(str(source), "w") as out:
+        copies = {id(stream): out.add_stream_from_template(stream) for stream in (pictures.streams[0], words.streams[0])}
+        out.add_attachment("font.ttf", "application/x-truetype-font", b"not really a font")
+        for container in (pictures, words):
+            for packet in container.demux():
+                if packet.dts is not None:
+                    packet.stream = copies[id(packet.stream)]
+                    out.mux(packet)
+    fake_colorizer().video(source, tmp_path / "out.mkv")
+    with av.open(str(tmp_path / "out.mkv")) as out:
+        assert [bytes(packet) for packet in out.demux(subtitles=0) if packet.size] == [b"Hello"]
+        (attachment,) = out.streams.attachments
+        assert (attachment.name, attachment.data) == ("font.ttf", b"not really a font")
+    with pytest.raises(SourceError, match=r"out.mp4 cannot hold the subtitle track 1 \(subrip\)"):
+        fake_colorizer().video(source, tmp_path / "out.mp4")
+    assert not (tmp_path / "out.mp4").exists()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (479, 853), (2, 2), (31, 400)])
+def test_odd_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
+    source = write_film(tmp_path / "in.mkv", moving_scene(2, *size))
+    fake_colorizer().video(source, tmp_path / "out.mkv", codec="ffv1")
+    assert _same_luma(source, tmp_path / "out.mkv")
+    fake_colorizer().video(source, tmp_path / "out.mp4")
+    assert (frames_of(tmp_path / "out.mp4")[1].height, frames_of(tmp_path / "out.mp4")[1].width) == size
+
+
+def test_the_preview_is_ten_seconds_of_grey_beside_colour(tmp_path: Path) -> None:
+    source = write_film(
+        tmp_path / "in.mkv", moving_scene(60), times=[250 * number for number in range(60)], sound=Sound(), options={}
+    )
+    fake_colorizer().video(source, tmp_path / "out.mkv", codec="ffv1", preview=True)
+    times, frames = times_of(tmp_path / "out.mkv"), frames_of(tmp_path / "out.mkv")
+    assert 9 < times[-1] - times[0] <= 10
+    assert abs(times[0] - 2.5) <= 0.25
+    originals = dict(zip(times_of(source), frames_of(source), strict=True))
+    for frame in frames[::7]:
+        left, right = np.hsplit(plane_of(frame), 2)
+        assert np.array_equal(left, right)
+        assert np.array_equal(left, plane_of(originals[float(frame.pts * frame.time_base)]))
+        grey, coloured = np.hsplit(plane_of(frame, 1), 2)
+        assert (grey == 128).all()
+        assert np.ptp(coloured) > 10
+
+
+def test_progress_says_rate_and_time_left(tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    fake_colorizer().video(write_film(tmp_path / "in.mkv", moving_scene(12)), tmp_path / "out.mkv", progress=seen.append)
+    assert [progress.frames for progress in seen] == list(range(1, 13))
+    assert {progress.total for progress in seen} == {12}
+    assert Progress(20, 100, 10.0).rate == 2
+    assert Progress(20, 100, 10.0).seconds_left == 40
+    assert Progress(20, None, 10.0).seconds_left is None
+
+
+# Encoders
+
+
+def test_the_encoder_can_be_chosen(tmp_path: Path) -> None:
+    source = write_film(tmp_path / "in.mkv", moving_scene(5))
+    sizes = []
+    for crf in (10, 40):
+        fake_colorizer().video(source, tmp_path / "out.mp4", codec="libx265", crf=crf)
+        with av.open(str(tmp_path / "out.mp4")) as film:
+            assert film.streams.video[0].codec_context.name == "hevc"
+            sizes.append(film.size)
+    assert sizes[0] > sizes[1]
+
+
+@pytest.mark.parametrize(
+    ("target", "codec", "crf", "words"),
+    [
+        ("out.mp4", "libx999", None, "no encoder 'libx999'"),
+        ("out.mp4", "aac", None, "'aac' is no encoder for video"),
+        ("out.webm", "libx264", None, "cannot hold h264"),
+        ("out.mkv", "ffv1", 20, "ffv1 takes no crf"),
+        ("out.mp4", "libx264", None, "even sizes only, this is 63 by 47"),
+        ("out.mkv", "mpeg4", None, "even sizes only"),
+    ],
+)
+def test_encoders_that_cannot_are_named(tmp_path: Path, target: str, codec: str, crf: int | None, words: str) -> None:
+    source = write_film(tmp_path / "in.mkv", moving_scene(2, 47, 63))
+    with pytest.raises(SourceError, match=words):
+        fake_colorizer().video(source, tmp_path / target, codec=codec, crf=crf)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
+
+
+def test_no_bit_is_lost_silently(tmp_path: Path) -> None:
+    y = scene(48, 64).astype(np.uint16) << 4
+    source = write_film(tmp_path / "in.mkv", [y], pixels="yuv420p12le")
+    with pytest.raises(SourceError, match="libx264 does not take 12 bits"):
+        fake_colorizer().video(source, tmp_path / "out.mkv", codec="libx264")
+    fake_colorizer().video(source, tmp_path / "out.mkv")
+    assert _same_luma(source, tmp_path / "out.mkv")
+
+
+def test_hardware_is_used_or_named_as_missing(tmp_path: Path) -> None:
+    source = write_film(tmp_path / "in.mkv", moving_scene(2, 128, 256))
+    try:
+        fake_colorizer().video(source, tmp_path / "out.mp4", codec="hardware")
+    except SourceError as error:
+        assert "no hardware encoder starts on this machine" in str(error)
+        assert not (tmp_path / "out.mp4").exists()
+    else:
+        assert len(frames_of(tmp_path / "out.mp4")) == 2
+
+
+# What goes wrong
+
+
+def _cut(path: Path, share: float) -> Path:
+    content = path.read_bytes()
+    path.write_bytes(content[: round(len(content) * share)])
+    return path
+
+
+def _sound_only(path: Path) -> Path:
+    with av.open(str(path), "w") as out:
+        audio: Any = out.add_stream("aac", rate=48000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), "fltp", "stereo")
+        frame.rate, frame.pts = 48000, 0
+        out.mux([*audio.encode(frame), *audio.encode(None)])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: path, "No such file"),
+        (lambda path: (path.write_bytes(b""), path)[1], "cannot read"),
+        (lambda path: (path.write_text("no film" * 99), path)[1], "cannot read"),
+        (lambda path: (path.mkdir(), path)[1], "cannot read"),
+        (_sound_only, "has no video track; edgecolor colours films, it holds audio"),
+        (lambda path: _cut(write_film(path, moving_scene(50), codec="libx264"), 0.5), "cut off|cannot read|damaged"),
+    ],
+    ids=["missing", "empty", "text", "folder", "sound", "truncated"],
+)
+@pytest.mark.parametrize("container", ["mp4", "mkv"])
+def test_bad_films_are_named_and_leave_nothing(tmp_path: Path, make: Any, words: str, container: str) -> None:
+    source = make(tmp_path / f"in.{container}")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(SourceError, match=words) as caught:
+        fake_colorizer().video(source, tmp_path / "out" / "out.mkv")
+    assert str(source) in str(caught.value)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_the_source_is_never_overwritten(tmp_path: Path) -> None:
+    source = write_film(tmp_path / "in.mkv", moving_scene(2))
+    before = source.read_bytes()
+    (tmp_path / "link.mkv").symlink_to(source)
+    for target in (source, tmp_path / "link.mkv"):
+        with pytest.raises(ImageError, match="is the source itself"):
+            fake_colorizer().video(source, target)
+    assert source.read_bytes() == before
+
+
+def test_an_unknown_ending_is_named(tmp_path: Path) -> None:
+    source = write_film(tmp_path / "in.mkv", moving_scene(2))
+    with pytest.raises(ImageError, match=r"'\.xyz'"):
+        fake_colorizer().video(source, tmp_path / "out.xyz")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mkv"]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    source = write_film(tmp_path / "in.mkv", moving_scene(2))
+    with pytest.raises(SourceError, match="cannot write"):
+        fake_colorizer().video(source, tmp_path / "none" / "out.mkv")
+
+
+def test_an_unknown_matrix_is_named(tmp_path: Path) -> None:
+    source = write_film(tmp_path / "in.mkv", moving_scene(2), tags={"colorspace": 9})
+    with pytest.raises(SourceError, match="number 9"):
+        fake_colorizer().video(source, tmp_path / "out.mkv")
+
+
+FULL_DISK = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+import edgecolor
+colorizer = edgecolor.load()
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    colorizer.video(sys.argv[1], sys.argv[2], codec="ffv1")
+except edgecolor.SourceError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+    source = write_film(tmp_path / "in.mkv", moving_scene(40, 96, 128))
+    (tmp_path / "out").mkdir()
+    done = run_python("-c", FULL_DISK, str(source), str(tmp_path / "out" / "film.mkv"), home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "cannot write" in done.stdout
+    assert "too large" in done.stdout
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_killed_run_leaves_no_file_that_looks_finished(tmp_path: Path, how: signal.Signals) -> None:
+    source = write_film(tmp_path / "in.mkv", moving_scene(400, 96, 128))
+    (tmp_path / "out").mkdir()
+    command = [
+        sys.executable,
+        "-m",
+        "edgecolor",
+        "video",
+        str(source),
+        "-o",
+        str(tmp_path / "out" / "film.mkv"),
+        "--codec",
+        "ffv1",
+    ]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
+        deadline = time.monotonic() + 60
+        while not any(path.stat().st_size for path in (tmp_path / "out").iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(how)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
+    assert "Traceback" not in err
+    left = [path.name for path in (tmp_path / "out").iterdir()]
+    assert left == [] if how == signal.SIGINT else all(".partial" in name for name in left)
+
+
+def test_films_are_deterministic(tmp_path: Path, colorizer: edgecolor.Colorizer) -> None:
+    source = write_film(tmp_path / "in.mkv", moving_scene(6))
+    films = [tmp_path / "a.mkv", tmp_path / "b.mkv"]
+    for film in films:
+        colorizer.video(source, film, codec="ffv1")
+    for one, two in zip(*map(frames_of, films), strict=True):
+        assert all(np.array_equal(plane_of(one, number), plane_of(two, number)) for number in range(3))
