@@ -63,7 +63,7 @@ def cases() -> dict[str, Case]:
 
 def precisions() -> list[Precision]:
     """Those the default model is shipped in."""
-    shipped = registry()["model"][find_model().model]["file"]
+    shipped = registry()["model"][find_model().model]["file"]["onnxruntime"]
     return [precision for precision in get_args(Precision) if precision in shipped]
 
 
@@ -86,7 +86,7 @@ def _network(precision: Precision, threads: int) -> Call:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    model = find_model(precision=precision).read()
+    model = find_model(precision=precision).network.read()
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     planes = np.zeros((1, 4, 256, 256), np.float32)
     return lambda: session.run(["colors"], {"planes": planes})

@@ -85,7 +85,7 @@ def write(folder: Path, benchmarks: dict[str, Any]) -> Path:
     content = {
         "device": device(),
         "versions": versions(),
-        "model": {"name": model.model, "precision": model.precision, "sha256": model.sha256},
+        "model": {"name": model.model, "precision": model.precision, "sha256": model.network.sha256},
         "benchmarks": benchmarks,
     }
     name = re.sub(r"[^a-z0-9]+", "-", f"{content['device']['name']} {os.cpu_count()} cores".lower()).strip("-")

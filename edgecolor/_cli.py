@@ -8,16 +8,19 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
 
 import edgecolor
-from edgecolor._engine import EngineName, installed_engines
+from edgecolor._engine import EngineName, installed_engines, why_not_tensorrt
 from edgecolor._errors import EdgecolorError
 from edgecolor._explain import report, report_figures
+from edgecolor._files import whole_file
 from edgecolor._image import WRITERS, check_target, read_picture, write_picture
 from edgecolor._models import ModelName, Precision, find_model, registry
+from edgecolor._plans import plans_folder, write_options
 from edgecolor._video import Progress
 
 
@@ -67,6 +70,25 @@ def parser() -> argparse.ArgumentParser:
 
     models = _command(commands, "models", _models, "list the models, checked")
     models.add_argument("--json", action="store_true", help="print everything known of them as JSON")
+
+    build = _command(commands, "build", _build, "build the TensorRT plans of this machine now, not on first use")
+    build.add_argument("--model", default="auto", help=f"one of {', '.join(get_args(ModelName))} (default: auto)")
+    build.add_argument(
+        "--precision", choices=("auto", "fp16", "int8"), default="auto", help="of its arithmetic (default: auto)"
+    )
+    build.add_argument(
+        "--frame",
+        action="append",
+        type=_frame,
+        metavar="HxW",
+        help="largest frame of a camera, again for more (default: 1080x1920)",
+    )
+    build.add_argument("--workspace-mb", type=int, metavar="MIB", help="scratch memory that a layer may take")
+    build.add_argument("--dla-core", type=int, metavar="N", help="run on this deep-learning accelerator, the rest on the GPU")
+    build.add_argument("--hardware-compatible", action="store_true", help="plans for all GPUs from Ampere on, somewhat slower")
+    build.add_argument("--version-compatible", action="store_true", help="plans that later TensorRT releases load")
+    build.add_argument("--compute-capability", metavar="X.Y", help="TensorRT-RTX: build for this GPU without having it")
+    build.add_argument("--out-dir", type=Path, metavar="DIR", help="write the plans there, without running them")
 
     doctor = _command(commands, "doctor", _doctor, "say what is installed, what would run, and what is missing")
     doctor.add_argument("--engine", choices=get_args(EngineName), default="auto", help="engine to try (default: auto)")
@@ -223,12 +245,61 @@ def _models(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(registry(), indent=1))
     for name, entry in registry()["model"].items():
-        for precision, file in entry["file"].items():
-            find_model(name, precision).read()
-            if not options.json:
-                default = "default" if (name, precision) == (registry()["default"], entry["default_precision"]) else ""
-                print(f"{name:8} {precision:6} {file['bytes'] / 1e6:5.1f} MB  verified  {default:8} {entry['description']}")
+        for engine, precisions in entry["file"].items():
+            for precision, parts in precisions.items():
+                find_model(name, precision, engine).check()
+                if not options.json:
+                    default = (name, precision) == (registry()["default"], entry["default_precision"][engine])
+                    size = sum(part["bytes"] for part in parts.values()) / 1e6
+                    words = f"{size:5.1f} MB  verified  {'default' * default:8} {entry['description']}"
+                    print(f"{name:8} {engine:12} {precision:6} {words}")
     return 0
+
+
+def _build(options: argparse.Namespace) -> int:
+    from edgecolor._trt import BuildOptions, build_plan
+    from edgecolor._trt_engine import TensorRtEngine, frame_profile, network_profile
+
+    names = ("workspace_mb", "dla_core", "hardware_compatible", "version_compatible", "compute_capability")
+    asked = BuildOptions(**{name: getattr(options, name) for name in names})
+    file = find_model(options.model, options.precision, "tensorrt")
+    frames = options.frame or [(1080, 1920)]
+    if options.out_dir:
+        file.check()
+        _make_folder(options.out_dir)
+        graphs = {"network": (file.network, network_profile())}
+        for height, width in frames:
+            graphs |= {
+                f"{purpose}-{height}x{width}": (graph, frame_profile(height, width)) for purpose, graph in file.frames.items()
+            }
+        for name, (graph, profile) in graphs.items():
+            target = options.out_dir / f"{file.model}.{file.precision}.{name}.plan"
+            with whole_file(target) as partial:
+                partial.write_bytes(build_plan(graph.path, profile, asked, _show_phase))
+            print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
+        return 0
+    engine = TensorRtEngine(file, asked, _show_phase)
+    for height, width in frames:
+        engine.prepare("rgb", height, width)
+        engine.prepare("chroma", height, width)
+    write_options(asdict(asked))
+    print(f"ready: {engine.description}; plans in {plans_folder()}")
+    return 0
+
+
+def _show_phase(phase: str, share: float) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{share:5.0%} {phase[-70:]:70}", end="" if share < 1 else "\r", file=sys.stderr, flush=True)
+
+
+def _frame(text: str) -> tuple[int, int]:
+    try:
+        height, width = (int(side) for side in text.lower().split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH, such as 1080x1920") from None
+    if height % 2 or width % 2 or not (256 <= height <= 8192 and 256 <= width <= 8192):
+        raise argparse.ArgumentTypeError(f"{text!r}: both sides must be even, from 256 to 8192")
+    return height, width
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -247,7 +318,8 @@ def _doctor(options: argparse.Namespace) -> int:
         print(f"  {package:24} {state or 'not usable':12} {purpose}")
         if state is None:
             missing.append(f"missing, for {purpose}: pip install '{package}'")
-    print(f"engines installed: {', '.join(installed_engines()) or 'none'}; TensorRT is not in this release")
+    print(f"engines installed: {', '.join(installed_engines()) or 'none'}")
+    print(f"TensorRT: {why_not_tensorrt() or 'usable'}")
     for line in missing:
         print(line)
     colorizer = edgecolor.load(engine=options.engine)

@@ -14,15 +14,16 @@ import numpy.typing as npt
 
 from edgecolor._chroma import ChromaField, colored, guide
 from edgecolor._color import decode_bins
-from edgecolor._engine import Engine, EngineName, open_engine
+from edgecolor._engine import Engine, EngineName, FrameEngine, choose_engine, open_engine
 from edgecolor._errors import ImageError
 from edgecolor._explain import ALTERNATIVE_TEMPERATURE, alternative_chroma, shifted_confidence
 from edgecolor._ffmpeg import Encoding
+from edgecolor._frame import chroma_inputs, on_gpu, rgb_inputs
 from edgecolor._grid import CELL, grid_size
 from edgecolor._hints import Hint, check_hints, hint_planes, palette_weights, pin
 from edgecolor._luma import Luma, Plane, read_luma
 from edgecolor._models import ModelFile, ModelName, Precision, find_model
-from edgecolor._planes import Coding, Matrix, chroma_of_frame
+from edgecolor._planes import Coding, Matrix, chroma_of_frame, matrix_of
 from edgecolor._video import Progress, color_film
 
 Channels = Literal["auto", "rgb", "bgr"]
@@ -55,8 +56,9 @@ def load(
     """
     if channels not in ("auto", "rgb", "bgr"):
         raise ImageError(f"channels must be 'auto', 'rgb' or 'bgr', got {channels!r}")
-    file = find_model(model, precision)
-    return Colorizer(open_engine(engine, file.read()), file, channels="rgb" if channels == "auto" else channels)
+    chosen = choose_engine(engine)
+    file = find_model(model, precision, chosen)
+    return Colorizer(open_engine(chosen, file), file, channels="rgb" if channels == "auto" else channels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +100,8 @@ class Colorizer:
 
         Args:
             gray: (H, W), (H, W, 1) or (H, W, 3); uint8, uint16, or float32 in [0, 1]; gamma-encoded (sRGB). Any size from
-                1 x 1, any memory layout. A colour picture is reduced to its own lightness first.
+                1 x 1, any memory layout. A colour picture is reduced to its own lightness first. With TensorRT also a
+                (H, W) uint8 array on the GPU (``__cuda_array_interface__``), which is read where it lies.
 
         Returns:
             (H, W, 3) sRGB of the same dtype; its L* is the input's, its chroma the network's. The input is not changed.
@@ -106,6 +109,9 @@ class Colorizer:
         Raises:
             ImageError: The array is none of the above, or holds NaN, infinity or values outside [0, 1].
         """
+        frames = self._frame_engine(gray)
+        if frames is not None:
+            return self._ordered(frames.frame("rgb", rgb_inputs(gray))[0])
         luma = read_luma(self._ordered(gray))
         planes = _planes(luma, ())
         (colors,) = self._engine.run(planes, "colors")
@@ -190,7 +196,13 @@ class Colorizer:
         Raises:
             ImageError: The plane is not (H, W) of the dtype for ``bits``, or ``out`` does not fit.
         """
-        return chroma_of_frame(y, self._chroma_of, Coding(matrix, full_range, bits), out)
+        coding = Coding(matrix, full_range, bits)
+        frames = self._frame_engine(y) if bits == 8 else None
+        if frames is None:
+            return chroma_of_frame(y, self._chroma_of, coding, out)
+        inputs = chroma_inputs(y, matrix_of(coding, y.shape[0]), full_range=full_range)
+        cb, cr = frames.frame("chroma", inputs, out)
+        return cb, cr
 
     def image(self, source: str | PathLike[str], target: str | PathLike[str], **steering: Any) -> None:
         """Colour a picture file into another; depth, resolution, EXIF and XMP are kept.
@@ -242,6 +254,24 @@ class Colorizer:
             chroma_of_frame(y, self._chroma_of, coding, out)
 
         color_film(source, target, write_chroma, Encoding(codec, crf), preview=preview, progress=progress)
+
+    def _frame_engine(self, picture: Picture) -> FrameEngine | None:
+        """The engine, if it does all of this picture's pixel work; pictures on the GPU must be such.
+
+        Raises:
+            ImageError: A picture on the GPU that it does not take.
+        """
+        resident = on_gpu(picture)
+        engine = self._engine if isinstance(self._engine, FrameEngine) else None
+        plane = resident or (isinstance(picture, np.ndarray) and picture.ndim == 2 and picture.dtype == np.uint8)
+        if engine and plane and engine.serves(*picture.shape):
+            return engine
+        if resident:
+            raise ImageError(
+                f"{self._engine.description} does not take a frame of shape {tuple(picture.shape)} on the GPU; "
+                "copy it to the CPU first"
+            )
+        return None
 
     def _chroma_of(self, luma: Luma) -> ChromaField:
         planes = _planes(luma, ())

@@ -1,18 +1,32 @@
-"""The seam to what runs the network: a Protocol of two members, and the function that picks an implementation."""
+"""The seam to what runs the network: two Protocols, and the functions that pick an implementation."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
-from typing import Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from edgecolor._errors import EngineUnavailableError
+from edgecolor._models import ModelFile
 
 EngineName = Literal["auto", "onnxruntime", "tensorrt"]
 OutputName = Literal["colors", "logits"]
+Purpose = Literal["network", "rgb", "chroma"]
 Array = npt.NDArray[np.float32]
+FrameInputs = Mapping[str, Any]
+"""Name of an input of a whole-frame graph -> array; see ``engines/frame.py``."""
+
+FRAME_OUTPUTS: dict[str, Callable[[int, int], tuple[tuple[str, tuple[int, ...]], ...]]] = {
+    "rgb": lambda height, width: (("rgb", (height, width, 3)),),
+    "chroma": lambda height, width: (("cb", (height // 2, width // 2)), ("cr", (height // 2, width // 2))),
+}
+"""Names and shapes of what the whole-frame graphs answer to a frame of a height and width."""
+
+_log = logging.getLogger("edgecolor")
 
 
 class Engine(Protocol):
@@ -31,24 +45,80 @@ class Engine(Protocol):
         ...
 
 
+@runtime_checkable
+class FrameEngine(Engine, Protocol):
+    """An engine that also does the pixel work around the network."""
+
+    def serves(self, height: int, width: int) -> bool:
+        """Whether it takes whole frames of a size."""
+        ...
+
+    def frame(
+        self, purpose: Purpose, inputs: FrameInputs, out: tuple[Any, ...] | None = None
+    ) -> tuple[npt.NDArray[np.uint8], ...]:
+        """Colour a whole frame.
+
+        Args:
+            purpose: "rgb" or "chroma".
+            inputs: What :mod:`edgecolor._frame` makes; the luma may lie on the GPU.
+            out: uint8 arrays for the answers, on the host or on the GPU. They are written only if all went well.
+
+        Returns:
+            The answers, on the host unless ``out`` lies on the GPU: (H, W, 3) sRGB, or Cb and Cr, each (H/2, W/2).
+        """
+        ...
+
+
 def installed_engines() -> list[EngineName]:
-    """The engines that this installation could open, best first."""
-    return ["onnxruntime"] if find_spec("onnxruntime") else []
+    """The engines that are installed, best first; whether TensorRT finds a GPU is another question."""
+    found: list[EngineName] = []
+    if any(find_spec(name) for name in ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")):
+        found.append("tensorrt")
+    if find_spec("onnxruntime"):
+        found.append("onnxruntime")
+    return found
 
 
-def open_engine(name: EngineName, model: bytes) -> Engine:
-    """Open a model, the content of its ONNX file, in the named engine; "auto" takes the best that is installed.
+def why_not_tensorrt() -> str | None:
+    """Why TensorRT cannot run here, with the remedy, or None if it can."""
+    try:
+        from edgecolor._trt_engine import why_not
+    except ImportError as error:
+        return f"TensorRT cannot be loaded: {error}"
+    return why_not()
+
+
+def choose_engine(name: EngineName) -> EngineName:
+    """The engine that "auto" stands for here: TensorRT where it is installed and has a GPU, else ONNX Runtime.
 
     Raises:
-        EngineUnavailableError: The engine is not known, or not installed.
-        EngineBuildError: It is installed but cannot open this model.
+        EngineUnavailableError: There is no such engine.
     """
     if name not in get_args(EngineName):
         raise EngineUnavailableError(f"there is no engine {name!r}; there are: {', '.join(get_args(EngineName))}")
+    if name != "auto":
+        return name
+    if "tensorrt" not in installed_engines():
+        return "onnxruntime"
+    reason = why_not_tensorrt()
+    if reason is None:
+        return "tensorrt"
+    _log.info("ONNX Runtime is taken: %s", reason)
+    return "onnxruntime"
+
+
+def open_engine(name: EngineName, file: ModelFile) -> Engine:
+    """Open a model in an engine, "onnxruntime" or "tensorrt".
+
+    Raises:
+        EngineUnavailableError: The engine is not installed, or has no device.
+        EngineBuildError: It is installed but cannot open this model.
+        ModelIntegrityError: The model's file is missing or damaged.
+    """
     if name == "tensorrt":
-        raise EngineUnavailableError(
-            "engine='tensorrt' is not in this release of edgecolor; use engine='onnxruntime', or 'auto', which takes it"
-        )
+        from edgecolor._trt_engine import TensorRtEngine
+
+        return TensorRtEngine(file)
     if "onnxruntime" not in installed_engines():
         raise EngineUnavailableError("ONNX Runtime is not installed; run: pip install onnxruntime")
     try:
@@ -58,4 +128,4 @@ def open_engine(name: EngineName, model: bytes) -> Engine:
             f"ONNX Runtime is installed but cannot be loaded: {error}; run: pip install --force-reinstall onnxruntime"
         ) from error
 
-    return OrtEngine(model)
+    return OrtEngine(file.network.read())

@@ -1,4 +1,4 @@
-"""models.toml -> a verified model file.
+"""models.toml -> verified model files.
 
 Everything known of a model stands in that one file; the names below repeat its keys for type checkers.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -20,27 +21,19 @@ else:
     import tomli as tomllib
 
 ModelName = Literal["auto", "lite"]
-Precision = Literal["auto", "fp32", "int8"]
+Precision = Literal["auto", "fp32", "fp16", "int8"]
 
 _FOLDER = Path(__file__).parent / "models"
 
 
 @dataclass(frozen=True)
-class ModelFile:
-    """One model in one precision."""
+class ShippedFile:
+    """One file of the package, and what it must be."""
 
-    model: str
-    """Name of the model."""
-    precision: str
-    """What its arithmetic is done in."""
     path: Path
     """Where it lies."""
     sha256: str
     """What it must hash to."""
-    temperature: float
-    """At which the mean of its distribution is taken."""
-    vividness: float
-    """Factor on a*, b* of that mean at which it was judged best."""
 
     def read(self) -> bytes:
         """The whole file.
@@ -60,6 +53,35 @@ class ModelFile:
         return content
 
 
+@dataclass(frozen=True)
+class ModelFile:
+    """One model in one precision, for one engine."""
+
+    model: str
+    """Name of the model."""
+    precision: str
+    """What its arithmetic is done in."""
+    network: ShippedFile
+    """ONNX graph from planes to colors and logits."""
+    temperature: float
+    """At which the mean of its distribution is taken."""
+    vividness: float
+    """Factor on a*, b* of that mean at which it was judged best."""
+    frames: Mapping[str, ShippedFile] = field(default_factory=dict)
+    """ONNX graphs of a whole frame, "rgb" and "chroma"; for TensorRT only."""
+    weights: ShippedFile | None = None
+    """What these graphs have in common, in a file beside them."""
+
+    def check(self) -> None:
+        """Read every file.
+
+        Raises:
+            ModelIntegrityError: One is missing, or not the file that was published.
+        """
+        for file in (self.network, *self.frames.values(), *([self.weights] if self.weights else ())):
+            file.read()
+
+
 @cache
 def registry() -> dict[str, Any]:
     """The whole of models.toml."""
@@ -69,26 +91,30 @@ def registry() -> dict[str, Any]:
         raise ModelIntegrityError(f"cannot read {_FOLDER / 'models.toml'}: {error}; reinstall edgecolor") from error
 
 
-def find_model(name: str = "auto", precision: str = "auto") -> ModelFile:
-    """The file of a model; "auto" takes the defaults that models.toml names.
+def find_model(name: str = "auto", precision: str = "auto", engine: str = "onnxruntime") -> ModelFile:
+    """The files of a model for an engine, "onnxruntime" or "tensorrt"; "auto" takes the defaults that models.toml names.
 
     Raises:
         UnknownModelError: There is no such model, or it does not come in that precision.
     """
     try:
-        return _find(name, precision)
+        return _find(name, precision, engine)
     except KeyError as error:
         raise ModelIntegrityError(f"{_FOLDER / 'models.toml'} is damaged: it lacks {error}; reinstall edgecolor") from error
 
 
-def _find(name: str, precision: str) -> ModelFile:
+def _find(name: str, precision: str, engine: str) -> ModelFile:
     models = registry()["model"]
     chosen = registry()["default"] if name == "auto" else name
     if chosen not in models:
         raise UnknownModelError(f"there is no model {name!r}; there are: auto, {', '.join(models)}")
     entry = models[chosen]
-    kind = entry["default_precision"] if precision == "auto" else precision
-    if kind not in entry["file"]:
-        raise UnknownModelError(f"model {chosen!r} has no precision {precision!r}; it has: auto, {', '.join(entry['file'])}")
-    file = entry["file"][kind]
-    return ModelFile(chosen, kind, _FOLDER / file["name"], file["sha256"], entry["temperature"], entry["vividness"])
+    kinds = entry["file"][engine]
+    kind = entry["default_precision"][engine] if precision == "auto" else precision
+    if kind not in kinds:
+        raise UnknownModelError(
+            f"model {chosen!r} has no precision {precision!r} for engine {engine!r}; it has: auto, {', '.join(kinds)}"
+        )
+    files = {part: ShippedFile(_FOLDER / file["name"], file["sha256"]) for part, file in kinds[kind].items()}
+    network, weights = files.pop("network"), files.pop("weights", None)
+    return ModelFile(chosen, kind, network, entry["temperature"], entry["vividness"], files, weights)

@@ -18,7 +18,7 @@ Matrix = Literal["auto", "bt601", "bt709"]
 Plane = npt.NDArray[Any]
 Planes = tuple[Plane, Plane]
 
-_LUMA_WEIGHTS = {"bt601": (0.299, 0.587, 0.114), "bt709": (0.2126, 0.7152, 0.0722)}
+LUMA_WEIGHTS = {"bt601": (0.299, 0.587, 0.114), "bt709": (0.2126, 0.7152, 0.0722)}
 """Of R', G', B' in Y' (ITU-R BT.601-7 and BT.709-6)."""
 
 BITS = (8, 10, 12, 16)
@@ -47,9 +47,19 @@ def chroma_of_frame(y: Plane, chroma_of: Callable[[Luma], ChromaField], coding: 
     cb, cr = _check_out(out, (height, width), plane.dtype) or (np.empty((height, width), plane.dtype) for _ in range(2))
     half = cv2.resize(np.ascontiguousarray(plane), (width, height), interpolation=cv2.INTER_AREA)
     luma = read_luma(_grey(half, coding))
-    matrix = coding.matrix if coding.matrix != "auto" else ("bt709" if plane.shape[0] >= 720 else "bt601")
-    _write_chroma(luma, chroma_of(luma), _LUMA_WEIGHTS[matrix], coding, (cb, cr))
+    _write_chroma(luma, chroma_of(luma), LUMA_WEIGHTS[matrix_of(coding, plane.shape[0])], coding, (cb, cr))
     return cb, cr
+
+
+def matrix_of(coding: Coding, height: int) -> str:
+    """The matrix that "auto" stands for in a frame of a height.
+
+    Raises:
+        ImageError: There is no such matrix.
+    """
+    if coding.matrix not in ("auto", *LUMA_WEIGHTS):
+        raise ImageError(f"matrix must be 'auto', 'bt601' or 'bt709', got {coding.matrix!r}")
+    return coding.matrix if coding.matrix != "auto" else ("bt709" if height >= 720 else "bt601")
 
 
 def grey_of_frame(y: Plane, coding: Coding) -> npt.NDArray[np.uint8]:
@@ -67,8 +77,7 @@ def _check_coding(y: Plane, coding: Coding) -> None:
         raise ImageError(f"a Y plane of {coding.bits} bits must be (H, W) {dtype}, got {y.dtype} {y.shape}")
     if 0 in y.shape:
         raise ImageError(f"a Y plane must have at least one pixel, got the shape {y.shape}")
-    if coding.matrix not in ("auto", *_LUMA_WEIGHTS):
-        raise ImageError(f"matrix must be 'auto', 'bt601' or 'bt709', got {coding.matrix!r}")
+    matrix_of(coding, y.shape[0])
 
 
 def _check_out(out: Planes | None, size: tuple[int, int], dtype: np.dtype[Any]) -> Planes | None:

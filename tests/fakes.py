@@ -16,7 +16,7 @@ import numpy.typing as npt
 import edgecolor
 from edgecolor._color import ab_bins, compress_chroma, delta_e00, rgb_to_lab
 from edgecolor._engine import Array, OutputName
-from edgecolor._models import ModelFile
+from edgecolor._models import ModelFile, ShippedFile
 
 Picture = npt.NDArray[Any]
 
@@ -63,7 +63,7 @@ def two_peaks(ab: Picture) -> Picture:
 
 
 def fake_model() -> ModelFile:
-    return ModelFile("fake", "fp32", Path("fake.onnx"), "0" * 64, temperature=0.5, vividness=1.0)
+    return ModelFile("fake", "fp32", ShippedFile(Path("fake.onnx"), "0" * 64), temperature=0.5, vividness=1.0)
 
 
 def fake_colorizer(chroma: float = 40.0) -> edgecolor.Colorizer:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from edgecolor import EngineBuildError, EngineUnavailableError, Hint, ImageError
 from edgecolor._engine import open_engine
 from edgecolor._grid import grid_size
 from edgecolor._luma import DTYPES
+from edgecolor._models import ShippedFile
 
 SHAPES: dict[str, tuple[int, ...]] = {"(H, W)": (60, 90), "(H, W, 1)": (60, 90, 1), "(H, W, 3)": (60, 90, 3)}
 SIZES = [(1, 1), (1, 2), (2, 1), (1, 700), (700, 1), (31, 33), (479, 853), (853, 479)]
@@ -454,7 +457,7 @@ def test_repr_says_what_runs(colorizer: edgecolor.Colorizer) -> None:
         ({"precision": "fp8"}, UnknownModelError, "'fp8'"),
         ({"channels": "rgba"}, ImageError, "'rgba'"),
         ({"engine": "openvino"}, EngineUnavailableError, "'openvino'"),
-        ({"engine": "tensorrt"}, EngineUnavailableError, "not in this release"),
+        ({"engine": "tensorrt", "precision": "fp32"}, UnknownModelError, "'fp32' for engine 'tensorrt'"),
     ],
 )
 def test_unknown_choices_are_named(choice: dict[str, Any], error: type[Exception], value: str) -> None:
@@ -494,9 +497,12 @@ def test_nothing_is_collected(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model", [b"", b"no model", bytes(1000)])
-def test_a_model_that_cannot_be_opened_is_named(model: bytes) -> None:
+def test_a_model_that_cannot_be_opened_is_named(tmp_path: Path, model: bytes) -> None:
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(model)
+    file = replace(fake_model(), network=ShippedFile(path, hashlib.sha256(model).hexdigest()))
     with pytest.raises(EngineBuildError, match=r"ONNX Runtime .* cannot open the model"):
-        open_engine("auto", model)
+        open_engine("onnxruntime", file)
 
 
 # Real photographs

@@ -11,10 +11,24 @@ import pytest
 
 import edgecolor
 from edgecolor import ModelIntegrityError, UnknownModelError, _models
-from edgecolor._models import ModelName, Precision, find_model, registry
+from edgecolor._models import ModelName, Precision, ShippedFile, find_model, registry
 
 FOLDER = Path(_models.__file__).parent / "models"
-FILES = [(name, precision) for name, entry in registry()["model"].items() for precision in entry["file"]]
+FILES = [
+    (name, engine, precision, part)
+    for name, entry in registry()["model"].items()
+    for engine, precisions in entry["file"].items()
+    for precision, parts in precisions.items()
+    for part in parts
+]
+
+
+def shipped(name: str, engine: str, precision: str, part: str) -> ShippedFile:
+    file = find_model(name, precision, engine)
+    parts = {"network": file.network, "weights": file.weights, **file.frames}
+    found = parts[part]
+    assert found is not None
+    return found
 
 
 @pytest.fixture
@@ -28,9 +42,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     registry.cache_clear()
 
 
-@pytest.mark.parametrize(("name", "precision"), FILES)
-def test_every_shipped_file_is_the_registered_one(name: str, precision: str) -> None:
-    file, entry = find_model(name, precision), registry()["model"][name]["file"][precision]
+@pytest.mark.parametrize(("name", "engine", "precision", "part"), FILES)
+def test_every_shipped_file_is_the_registered_one(name: str, engine: str, precision: str, part: str) -> None:
+    file, entry = shipped(name, engine, precision, part), registry()["model"][name]["file"][engine][precision][part]
     content = file.read()
     assert hashlib.sha256(content).hexdigest() == file.sha256 == entry["sha256"]
     assert len(content) == entry["bytes"]
@@ -38,8 +52,11 @@ def test_every_shipped_file_is_the_registered_one(name: str, precision: str) -> 
 
 
 def test_nothing_unregistered_is_shipped() -> None:
-    registered = {find_model(name, precision).path.name for name, precision in FILES}
-    assert {path.name for path in FOLDER.iterdir()} == registered | {"models.toml"}
+    assert {path.name for path in FOLDER.iterdir()} == {shipped(*file).path.name for file in FILES} | {"models.toml"}
+
+
+def test_all_files_together_are_small() -> None:
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 40e6
 
 
 @pytest.mark.parametrize("name", registry()["model"])
@@ -47,19 +64,21 @@ def test_every_model_says_what_it_is(name: str) -> None:
     entry = registry()["model"][name]
     assert entry["licence"] == "Apache-2.0"
     assert entry["description"]
-    assert entry["default_precision"] in entry["file"]
+    for engine, precisions in entry["file"].items():
+        assert entry["default_precision"][engine] in precisions
     assert 0 < entry["temperature"] <= 1
     assert 0.5 <= entry["vividness"] <= 2
 
 
 def test_the_choices_are_those_of_the_registry() -> None:
     assert set(get_args(ModelName)) == {"auto", *registry()["model"]}
-    assert {precision for _, precision in FILES} <= set(get_args(Precision))
+    assert {precision for _, _, precision, _ in FILES} <= set(get_args(Precision))
 
 
 def test_auto_is_the_default() -> None:
     default = registry()["default"]
-    assert find_model() == find_model("auto", "auto") == find_model(default, registry()["model"][default]["default_precision"])
+    for engine, precision in registry()["model"][default]["default_precision"].items():
+        assert find_model(engine=engine) == find_model("auto", "auto", engine) == find_model(default, precision, engine)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +92,7 @@ def test_unknown_names_are_errors_that_list_the_known(name: str, precision: str,
 
 @pytest.mark.parametrize("place", [0, 5000, -1])
 def test_one_changed_byte_is_noticed(folder: Path, place: int) -> None:
-    path = folder / find_model().path.name
+    path = folder / find_model().network.path.name
     content = bytearray(path.read_bytes())
     content[place] ^= 1
     path.write_bytes(content)
@@ -81,15 +100,24 @@ def test_one_changed_byte_is_noticed(folder: Path, place: int) -> None:
         edgecolor.load()
 
 
+def test_changed_weights_of_tensorrt_are_noticed(folder: Path) -> None:
+    weights = find_model(engine="tensorrt").weights
+    assert weights is not None
+    path = folder / weights.path.name
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ModelIntegrityError, match=rf"{re.escape(str(path))} is damaged"):
+        find_model(engine="tensorrt").check()
+
+
 def test_a_cut_file_is_noticed(folder: Path) -> None:
-    path = folder / find_model().path.name
+    path = folder / find_model().network.path.name
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ModelIntegrityError, match="damaged"):
         edgecolor.load()
 
 
 def test_a_missing_file_is_named(folder: Path) -> None:
-    path = folder / find_model().path.name
+    path = folder / find_model().network.path.name
     path.unlink()
     with pytest.raises(ModelIntegrityError, match=rf"{re.escape(str(path))}: No such file.*reinstall"):
         edgecolor.load()

@@ -21,12 +21,17 @@ ORDER = (
     "_colorizer",
     "_video",
     "_ffmpeg",
-    "_planes",
     "_image",
     "_explain",
-    "_models",
+    "_frame",
+    "_planes",
     "_engine",
+    "_trt_engine",
+    "_trt",
+    "_cuda",
+    "_plans",
     "_ort",
+    "_models",
     "_grid",
     "_hints",
     "_chroma",
@@ -40,6 +45,7 @@ ORDER = (
 UPWARD = {
     ("_cli", "__init__"): "the command line says the same words as every other user of the library",
     ("_ort", "_engine"): "takes the name of an output from the Protocol it fulfils; opened by _engine inside a function",
+    ("_trt_engine", "_engine"): "the same; what a whole frame's outputs are called stands with the Protocol",
     ("_explain", "_colorizer"): "the type of what it reports on, for type checkers only",
 }
 """Every exception, and why."""

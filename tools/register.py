@@ -1,9 +1,9 @@
 """Enter model files into edgecolor/models/models.toml: hashes, sizes and measured quality.
 
-    python -m tools.register --model lite --run runs/NAME --commit COMMIT --description "..." fp32=lite.fp32.onnx ...
+    python -m tools.register FOLDER --model lite --run runs/NAME --commit COMMIT --description "..."
 
-Copies the files into the package and rewrites the model's entry; whatever else stands in models.toml stays. Once the
-registered model was evaluated, again with ``--quality figures.json``.
+Copies the files of ``engines`` from the folder into the package and rewrites the model's entry; whatever else stands in
+models.toml stays. Once the registered model was evaluated, again with ``--quality figures.json``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,19 @@ from tools.network import ColorNet
 
 FOLDER = Path(__file__).parent.parent / "edgecolor" / "models"
 
+FILES = {
+    "onnxruntime": {"fp32": {"network": "fp32.onnx"}, "int8": {"network": "cpu-int8.onnx"}},
+    "tensorrt": {
+        precision: {
+            "network": f"{precision}.onnx",
+            "rgb": f"{precision}.rgb.onnx",
+            "chroma": f"{precision}.chroma.onnx",
+            "weights": f"{precision}.weights",
+        }
+        for precision in ("fp16", "int8")
+    },
+}
+"""Endings of the shipped files by engine, precision and part; the first precision of an engine is its default."""
 
 QUALITY = (
     "delta_e00",
@@ -50,7 +63,7 @@ def quality_of(path: Path) -> dict[str, float]:
 def main(arguments: list[str] | None = None) -> None:
     """Copy the files and write the entry."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="+", metavar="PRECISION=FILE", help="ONNX files, the default precision first")
+    parser.add_argument("folder", type=Path, help="where the files of export, quantize and quantize_cpu lie")
     parser.add_argument("--model", required=True, help="name to register under")
     parser.add_argument("--run", type=Path, required=True, help="folder of the training run")
     parser.add_argument("--commit", required=True, help="commit of this repository that the network was trained at")
@@ -67,16 +80,18 @@ def main(arguments: list[str] | None = None) -> None:
         "parameters": sum(value.numel() for value in ColorNet().parameters()),
         "temperature": point.temperature,
         "vividness": point.vividness,
-        "default_precision": options.files[0].split("=", 1)[0],
+        "default_precision": {engine: next(iter(precisions)) for engine, precisions in FILES.items()},
         "quality": quality_of(options.quality) if options.quality else {},
-        "file": {},
+        "file": {
+            engine: {
+                precision: {part: file_entry(options.folder / f"{options.model}.{ending}") for part, ending in parts.items()}
+                for precision, parts in precisions.items()
+            }
+            for engine, precisions in FILES.items()
+        },
     }
-    for item in options.files:
-        precision, _, name = item.partition("=")
-        source = Path(name)
-        entry["file"][precision] = file_entry(source)
-        if source.resolve().parent != FOLDER:
-            FOLDER.mkdir(exist_ok=True)
+    for source in sorted(options.folder.glob(f"{options.model}.*")):
+        if source.suffix in (".onnx", ".weights") and source.resolve().parent != FOLDER:
             copy = FOLDER / f"{source.name}.partial"
             shutil.copyfile(source, copy)
             copy.replace(FOLDER / source.name)
@@ -87,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(tomlkit.dumps(document))
     partial.replace(path)
-    print(f"{options.model}: {', '.join(entry['file'])} registered in {path}")
+    print(f"{options.model} registered in {path}")
 
 
 if __name__ == "__main__":

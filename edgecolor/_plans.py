@@ -1,0 +1,117 @@
+"""Where built TensorRT plans are kept, under a key of everything that makes one invalid.
+
+A plan file is one line of JSON, the key in full and the SHA-256 of what follows, then the plan.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from edgecolor._errors import EngineBuildError
+
+Key = dict[str, Any]
+
+FOLDER_VARIABLE = "EDGECOLOR_CACHE"
+
+_log = logging.getLogger("edgecolor")
+
+
+def plans_folder() -> Path:
+    """``$EDGECOLOR_CACHE``, else ``edgecolor`` in the user's cache (``$XDG_CACHE_HOME`` or ``~/.cache``)."""
+    chosen = os.environ.get(FOLDER_VARIABLE)
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgecolor"
+
+
+def plan_path(key: Key) -> Path:
+    """Where the plan of a key lies: readable names first, then the hash of the whole key."""
+    digest = hashlib.sha256(_text(key).encode()).hexdigest()[:16]
+    words = (
+        str(key.get(name, "")).lower().replace(" ", "-").replace("/", "-") for name in ("model", "precision", "purpose", "gpu")
+    )
+    return plans_folder() / f"{'.'.join(word for word in words if word)}.{digest}.plan"
+
+
+def read_plan(key: Key) -> bytes | None:
+    """The plan of a key, or None where there is none, or none that is whole and of this key: then it is to be built anew."""
+    path = plan_path(key)
+    try:
+        head, _, plan = path.read_bytes().partition(b"\n")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise EngineBuildError(
+            f"cannot read the plan {path}: {error.strerror}; set {FOLDER_VARIABLE} to another folder"
+        ) from error
+    try:
+        label = json.loads(head)
+        whole = label["sha256"] == hashlib.sha256(plan).hexdigest()
+        same = label["key"] == json.loads(_text(key))
+    except (ValueError, KeyError, TypeError):
+        whole = same = False
+    if whole and same:
+        return plan
+    _log.warning("the plan %s is %s; it is built again", path, "damaged" if not whole else "stale")
+    return None
+
+
+def write_plan(key: Key, plan: bytes) -> Path:
+    """Keep a plan: written beside its place, flushed, then renamed.
+
+    Raises:
+        EngineBuildError: The folder cannot be written to, or is full.
+    """
+    path = plan_path(key)
+    label = {"key": key, "sha256": hashlib.sha256(plan).hexdigest()}
+    _write(path, json.dumps(label, sort_keys=True).encode() + b"\n" + plan)
+    return path
+
+
+def _write(path: Path, content: bytes) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise EngineBuildError(
+            f"cannot keep {path.name} in {path.parent}: {error.strerror or error}; "
+            f"set {FOLDER_VARIABLE} to a folder that can be written to and has room"
+        ) from error
+
+
+def read_options() -> dict[str, Any]:
+    """What ``edgecolor build`` was last asked for on this machine; nothing where it was not."""
+    path = plans_folder() / "build.json"
+    try:
+        options: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise EngineBuildError(f"cannot read {path}: {error}; delete it, or run edgecolor build again") from error
+    return options
+
+
+def write_options(options: dict[str, Any]) -> None:
+    """Let every later start build and find plans with these options.
+
+    Raises:
+        EngineBuildError: The folder cannot be written to, or is full.
+    """
+    _write(plans_folder() / "build.json", json.dumps(options, sort_keys=True).encode())
+
+
+def _text(key: Key) -> str:
+    return json.dumps(key, sort_keys=True)

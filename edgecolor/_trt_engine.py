@@ -1,0 +1,184 @@
+"""A model on TensorRT: its plans, built once and kept, and the frames they serve."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecolor._cuda import Cuda, open_cuda
+from edgecolor._engine import FRAME_OUTPUTS, FrameInputs, OutputName, Purpose
+from edgecolor._errors import EngineBuildError, EngineUnavailableError
+from edgecolor._grid import grid_size
+from edgecolor._models import ModelFile
+from edgecolor._plans import Key, read_options, read_plan, write_plan
+from edgecolor._trt import BuildOptions, Plan, Profile, Progress, Shape, build_plan, release, tensorrt
+
+Array = npt.NDArray[Any]
+
+FRAME_SIZES = ((720, 1280), (1080, 1920), (2160, 3840), (4320, 7680))
+"""Largest frames of the plans, lying and standing. The smallest that holds a frame is taken, to spare memory."""
+
+FRAME_LEAST = (256, 256)
+"""Smallest frame of a whole-frame plan; below it the CPU's share is nothing."""
+
+GRID_MAX = 1024
+"""Greatest side of the network's own plan. Measured with TensorRT-RTX: 100 MB of activations in FP16, against 32 at 512."""
+
+FRAME_GRID_MAX = 448
+"""Greatest side of the grid in a whole-frame plan: enough for frames up to five times as long as high."""
+
+_log = logging.getLogger("edgecolor")
+
+
+def network_profile(side_max: int = GRID_MAX) -> Profile:
+    """Of the network's own graph: one picture on any grid."""
+    return {"planes": ((1, 4, 32, 32), (1, 4, *grid_size(1080, 1920)), (1, 4, side_max, side_max))}
+
+
+def frame_profile(height: int, width: int) -> Profile:
+    """Of a whole-frame graph, for frames up to a height and width, both even."""
+    rows, columns = grid_size(height, width)
+    least_height, least_width = FRAME_LEAST
+    return {
+        "luma": (FRAME_LEAST, (height, width), (height, width)),
+        "rows": ((32, least_height // 2), (rows, height // 2), (FRAME_GRID_MAX, height // 2)),
+        "columns": ((least_width // 2, 32), (width // 2, columns), (width // 2, FRAME_GRID_MAX)),
+    }
+
+
+def why_not() -> str | None:
+    """Why TensorRT cannot run here, or None if it can."""
+    try:
+        tensorrt()
+        open_cuda()
+    except EngineUnavailableError as error:
+        return str(error)
+    return None
+
+
+@dataclass(frozen=True)
+class PlanStore:
+    """The plans of one model on one GPU."""
+
+    file: ModelFile
+    options: BuildOptions
+    cuda: Cuda
+    progress: Progress | None = None
+
+    def key(self, purpose: Purpose, profile: Profile) -> Key:
+        """Everything that makes a plan invalid when it changes."""
+        graph = self.file.network if purpose == "network" else self.file.frames[purpose]
+        return {
+            "model": self.file.model,
+            "precision": self.file.precision,
+            "purpose": purpose,
+            "graph": graph.sha256,
+            "weights": self.file.weights.sha256 if self.file.weights else None,
+            "tensorrt": release(tensorrt()),
+            "gpu": self.cuda.device.name,
+            "compute_capability": self.cuda.device.compute_capability,
+            "profile": {name: [list(shape) for shape in shapes] for name, shapes in profile.items()},
+            "options": asdict(self.options),
+        }
+
+    def open(self, purpose: Purpose, profile: Profile) -> Plan:
+        """A plan from the user's cache, built and kept first where it is not there, or is not accepted any more.
+
+        Raises:
+            ModelIntegrityError: The model's files are not those that were published.
+            EngineBuildError: It cannot be built, kept or loaded.
+        """
+        key = self.key(purpose, profile)
+        plan = read_plan(key)
+        if plan is not None:
+            try:
+                return Plan(plan, self.cuda)
+            except EngineBuildError as error:
+                _log.warning("the kept %s plan is not accepted (%s); it is built again", purpose, error)
+        self.file.check()
+        _log.info("building the %s plan of %s %s for %s", purpose, self.file.model, self.file.precision, self.cuda.device.name)
+        graph = self.file.network if purpose == "network" else self.file.frames[purpose]
+        plan = build_plan(graph.path, profile, self.options, self.progress)
+        path = write_plan(key, plan)
+        _log.info("kept in %s, %.1f MB", path, len(plan) / 1e6)
+        return Plan(plan, self.cuda)
+
+
+class TensorRtEngine:
+    """An :class:`edgecolor._engine.FrameEngine` on an NVIDIA GPU; threads may share it."""
+
+    def __init__(self, file: ModelFile, options: BuildOptions | None = None, progress: Progress | None = None) -> None:
+        tensorrt()
+        chosen = BuildOptions(**read_options()) if options is None else options
+        self._store = PlanStore(file, chosen, open_cuda(), progress)
+        self._network = self._store.open("network", network_profile())
+        self._frames: dict[tuple[Purpose, Shape], Plan] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def description(self) -> str:
+        cuda = self._store.cuda
+        graphs = ", CUDA graphs" if cuda.captures else ""
+        return f"{release(tensorrt())} {self._store.file.precision} on {cuda.device.name}, through {cuda.binding}{graphs}"
+
+    def run(self, planes: npt.NDArray[np.float32], *outputs: OutputName) -> tuple[npt.NDArray[np.float32], ...]:
+        channels = {"colors": 3, "logits": 128}
+        cells = tuple(side // 4 for side in planes.shape[2:])
+        wanted: dict[str, Shape] = {name: (1, channels[name], *cells) for name in outputs}
+        answers: list[dict[str, Array]] = []
+        for plane in planes:  # one at a time: a plan for batches would hold memory for them
+            views = self._network.run({"planes": np.ascontiguousarray(plane[None])}, wanted)
+            answers.append({name: view.copy() for name, view in views.items()})
+        return tuple(np.concatenate([answer[name] for answer in answers]) for name in outputs)
+
+    def serves(self, height: int, width: int) -> bool:
+        """Whether a whole-frame plan takes frames of a size: even sides, not tiny, not beyond the largest."""
+        even = height % 2 == 0 == width % 2
+        large = height >= FRAME_LEAST[0] and width >= FRAME_LEAST[1]
+        return even and large and max(grid_size(height, width)) <= FRAME_GRID_MAX and _holds(height, width) is not None
+
+    def frame(self, purpose: Purpose, inputs: FrameInputs, out: tuple[Any, ...] | None = None) -> tuple[Array, ...]:
+        """See :meth:`edgecolor._engine.FrameEngine.frame`."""
+        height, width = inputs["luma"].shape
+        size = _size_for(height, width)
+        shapes = dict(FRAME_OUTPUTS[purpose](height, width))
+        arrays = out if out is not None else [np.empty(shape, np.uint8) for shape in shapes.values()]
+        into = dict(zip(shapes, arrays, strict=True))
+        answers = self._frame_plan(purpose, size).run(inputs, shapes, into)
+        return tuple(answers.get(name, into[name]) for name in shapes)
+
+    def prepare(self, purpose: Purpose, height: int, width: int) -> None:
+        """Build and load the whole-frame plan for frames of a size now, so that the first frame need not wait.
+
+        Raises:
+            EngineBuildError: It cannot be built, or no plan serves the size.
+        """
+        self._frame_plan(purpose, _size_for(height, width))
+
+    def _frame_plan(self, purpose: Purpose, size: tuple[int, int]) -> Plan:
+        with self._lock:
+            if (purpose, size) not in self._frames:
+                self._frames[purpose, size] = self._store.open(purpose, frame_profile(*size))
+            return self._frames[purpose, size]
+
+
+def _size_for(height: int, width: int) -> tuple[int, int]:
+    size = _holds(height, width)
+    if size is None:
+        raise EngineBuildError(f"no whole-frame plan takes frames of {height} x {width}; the largest are {FRAME_SIZES[-1]}")
+    return size
+
+
+def _holds(height: int, width: int) -> tuple[int, int] | None:
+    """The smallest frame size whose plan takes a frame, upright if the frame is."""
+    for rows, columns in FRAME_SIZES:
+        if height <= rows and width <= columns:
+            return rows, columns
+        if height <= columns and width <= rows:
+            return columns, rows
+    return None
