@@ -11,11 +11,11 @@ import math
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -23,6 +23,9 @@ import numpy.typing as npt
 
 from edgecolor._color import XYZN_TO_RGB, linear_to_srgb
 from edgecolor._luma import Luma, Plane
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 GUIDE_RADIUS = 2
 """Grid pixels on each side of the window in which chroma is taken as linear in lightness."""
@@ -35,6 +38,29 @@ _STRIP_PIXELS = 1 << 17
 
 _DARKEST_ROOT = np.float32(6 / 29)
 _GAMMA_KNEE = np.float32(0.0031308)
+
+
+@dataclass(frozen=True, eq=False)
+class RgbSpace:
+    """The RGB that colours are written in."""
+
+    from_xyz: npt.NDArray[np.float64]
+    """(3, 3) white-relative XYZ to linear light; every row sums to 1."""
+    curve: npt.NDArray[np.float64] | None = None
+    """(65536,) what is written, in [0, 1], for linear light (i / 65535)²; by default sRGB's own curve."""
+
+    @cached_property
+    def codes(self) -> dict[str, npt.NDArray[Any]]:
+        """The curve in codes of every dtype."""
+        curve = np.zeros(65536) if self.curve is None else np.clip(self.curve, 0, 1)
+        codes: dict[str, npt.NDArray[Any]] = {"float32": curve.astype(np.float32)}
+        codes["uint8"] = np.rint(curve * 255).astype(np.uint8)
+        codes["uint16"] = np.rint(curve * 65535).astype(np.uint16)
+        return codes
+
+
+SRGB = RgbSpace(XYZN_TO_RGB)
+"""IEC 61966-2-1. Lightness and chroma are relative to D65."""
 
 
 @dataclass(frozen=True)
@@ -109,13 +135,34 @@ def guide(ab: npt.NDArray[np.float32], lightness: Plane, size: tuple[int, int]) 
 def colored(luma: Luma, field: ChromaField) -> npt.NDArray[Any]:
     """(H, W, 3) sRGB in the dtype of the luma's picture, with the luma's lightness and the field's chroma."""
     out = np.empty((*luma.size, 3), luma.picture.dtype)
-    encode = _ENCODERS[out.dtype.name]
-
-    def work(start: int, stop: int) -> None:
-        cv2.merge(list(encode(*fitted_rows(luma, field, start, stop))), out[start:stop])
-
-    in_strips(luma.size, work)
+    in_strips(luma.size, lambda start, stop: _color_rows(luma, field, SRGB, start, out[start:stop]))
     return out
+
+
+def colored_strip(luma: Luma, field: ChromaField, dtype: npt.DTypeLike, space: RgbSpace = SRGB) -> npt.NDArray[Any]:
+    """The same on the calling thread alone, for a strip of a picture.
+
+    Args:
+        luma: The strip's.
+        field: The whole picture's.
+        dtype: uint8, uint16 or float32, to encode in.
+        space: To encode in.
+    """
+    height, width = luma.size
+    out = np.empty((height, width, 3), dtype)
+    count = max(1, _STRIP_PIXELS // width)
+    for start in range(0, height, count):
+        _color_rows(luma, field, space, start, out[start : start + count])
+    return out
+
+
+def _color_rows(luma: Luma, field: ChromaField, space: RgbSpace, start: int, out: npt.NDArray[Any]) -> None:
+    luminance, differences = fitted_rows(luma, field, start, start + len(out), space)
+    if space.curve is None:
+        bands = _ENCODERS[out.dtype.name](luminance, differences)
+    else:
+        bands = _look_up_root(luminance, differences, space.codes[out.dtype.name])
+    cv2.merge(list(bands), out)
 
 
 def in_strips(size: tuple[int, int], work: Callable[[int, int], None]) -> None:
@@ -141,19 +188,41 @@ def in_strips(size: tuple[int, int], work: Callable[[int, int], None]) -> None:
             helper.result()
 
 
-def fitted_rows(luma: Luma, field: ChromaField, start: int, stop: int) -> tuple[Plane, Plane]:
+def ahead(work: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
+    """``work`` of every item, in their order, on all cores: a few items ahead of whoever takes them, never more."""
+    underway: deque[Future[Made]] = deque()
+    try:
+        for item in items:
+            underway.append(_threads().submit(work, item))
+            if len(underway) > (os.cpu_count() or 1):
+                yield underway.popleft().result()
+        while underway:
+            yield underway.popleft().result()
+    finally:
+        for future in underway:
+            future.cancel()
+
+
+def fitted_rows(luma: Luma, field: ChromaField, start: int, stop: int, space: RgbSpace = SRGB) -> tuple[Plane, Plane]:
     """Linear light of some rows: Y, and what R, G and B differ from it, within the gamut and with no luminance of its own.
+
+    Args:
+        luma: Of the picture, or of a strip of it.
+        field: Of the whole picture.
+        start: First row, counted in ``luma``.
+        stop: Row after the last.
+        space: Whose linear light.
 
     Returns:
         (stop - start, W) in [0, 1] and (3, stop - start, W) in [-1, 1]; their sums lie in [0, 1] but for rounding. The
         memory is used again by the thread's next call.
     """
     luminance, root = luma.rows(start, stop)
-    steps = field.rows(start, stop, root, _scratch("steps", (4, *root.shape)))
+    steps = field.rows(luma.top + start, luma.top + stop, root, _scratch("steps", (4, *root.shape)))
     np.clip(root, _DARKEST_ROOT, 1, out=root)  # below it the CIE curve is straight, with the slope it has there
     x, z = _cube_differences(root, steps)
     differences = _scratch("differences", (3, *root.shape))
-    for row, difference in zip(XYZN_TO_RGB, differences, strict=True):
+    for row, difference in zip(space.from_xyz, differences, strict=True):
         cv2.addWeighted(x, float(row[0]), z, float(row[2]), 0, difference)
     np.divide(differences, _gamut_excess(luminance, differences), out=differences)
     return luminance, differences
@@ -196,6 +265,19 @@ def _encode_float(luminance: Plane, differences: Plane) -> Plane:
     np.multiply(curve, np.float32(1.055), out=curve)
     np.subtract(curve, np.float32(0.055), out=curve)
     encoded: Plane = np.minimum(linear, straight, out=linear)  # above the knee the curve is the lower one
+    return encoded
+
+
+def _look_up_root(luminance: Plane, differences: Plane, codes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """``codes`` at the root of luminance + each difference; over the root, the usual curves are nearly straight."""
+    linear = np.add(differences, luminance, out=differences)
+    np.clip(linear, 0, 1, out=linear)
+    np.sqrt(linear, out=linear)
+    np.multiply(linear, np.float32(65535), out=linear)
+    np.add(linear, np.float32(0.5), out=linear)
+    places = _scratch("codes", linear.shape, np.uint16)
+    np.copyto(places, linear, casting="unsafe")
+    encoded: npt.NDArray[Any] = codes[places]
     return encoded
 
 

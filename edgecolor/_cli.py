@@ -18,9 +18,10 @@ from edgecolor._engine import EngineName, installed_engines, why_not_tensorrt
 from edgecolor._errors import EdgecolorError
 from edgecolor._explain import report, report_figures
 from edgecolor._files import whole_file
-from edgecolor._image import WRITERS, check_target, read_picture, write_picture
 from edgecolor._models import ModelName, Precision, find_model, registry
 from edgecolor._plans import plans_folder, write_options
+from edgecolor._source import read_picture
+from edgecolor._target import FORMATS, check_target, write_picture
 from edgecolor._video import Progress
 
 
@@ -176,7 +177,7 @@ def _image(options: argparse.Namespace) -> int:
 def _target(source: Path, options: argparse.Namespace) -> Path:
     if options.out:
         return Path(options.out)
-    suffix = source.suffix if source.suffix.lower() in WRITERS else ".png"
+    suffix = source.suffix if source.suffix.lower() in FORMATS else ".png"
     if options.out_dir:
         return Path(options.out_dir) / f"{source.stem}{suffix}"
     return source.with_name(f"{source.stem}-colour{suffix}")

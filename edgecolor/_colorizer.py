@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
-from os import PathLike
-from typing import Any, Literal
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
@@ -20,11 +21,15 @@ from edgecolor._explain import ALTERNATIVE_TEMPERATURE, alternative_chroma, shif
 from edgecolor._ffmpeg import Encoding
 from edgecolor._frame import chroma_inputs, on_gpu, rgb_inputs
 from edgecolor._grid import CELL, grid_size
-from edgecolor._hints import Hint, check_hints, hint_planes, palette_weights, pin
+from edgecolor._hints import Hint, check_hints, hint_planes, hint_points, palette_weights, pin
 from edgecolor._luma import Luma, Plane, read_luma
 from edgecolor._models import ModelFile, ModelName, Precision, find_model
 from edgecolor._planes import Coding, Matrix, chroma_of_frame, matrix_of
 from edgecolor._video import Progress, color_film
+
+if TYPE_CHECKING:
+    from edgecolor._icc import ProfileName
+    from edgecolor._target import Compression, Depth
 
 Channels = Literal["auto", "rgb", "bgr"]
 Palette = Sequence[str] | npt.NDArray[Any]
@@ -115,7 +120,7 @@ class Colorizer:
         luma = read_luma(self._ordered(gray))
         planes = _planes(luma, ())
         (colors,) = self._engine.run(planes, "colors")
-        return self._ordered(colored(luma, _field(colors[0], planes, luma)))
+        return self._ordered(colored(luma, _field(colors, planes, luma)))
 
     def predict(
         self,
@@ -143,30 +148,23 @@ class Colorizer:
         _check_vividness(vividness)
         region = _checked_region(region, luma.size)
         planes = _planes(luma, hints)
-        colors, logits = self._engine.run(planes, "colors", "logits")
-        distribution, own = logits[0], colors[0, :2].transpose(1, 2, 0)
-        preference = np.ones(len(distribution), np.float32)
-        if palette is not None:
-            preference = palette_weights(self._ordered_palette(palette))
-        ab = own if palette is None else self._decode(distribution, preference, self._model.temperature)
+        preference = None if palette is None else palette_weights(self._ordered_palette(palette))
+        ab, confidence, distribution = self._judge(planes, preference, vividness)
 
         def finish(ab: npt.NDArray[np.float32]) -> Picture:
             field = guide(ab * np.float32(vividness), planes[0, 0], luma.size)
-            image = colored(luma, pin(field, hints, luma) if hints else field)
+            image = colored(luma, pin(field, hints, luma.at(hint_points(hints))) if hints else field)
             if region is not None:
                 np.copyto(image, luma.picture if luma.picture.ndim == 3 else luma.picture[..., None], where=~region[..., None])
             return self._ordered(image)
 
         def alternatives(count: int) -> list[Picture]:
             def decode(logits: Plane, supposition: Plane) -> Plane:
-                return self._decode(logits, preference * supposition, ALTERNATIVE_TEMPERATURE)
+                weights = supposition if preference is None else preference * supposition
+                return self._decode(logits, weights, ALTERNATIVE_TEMPERATURE)
 
             return [finish(other) for other in alternative_chroma(distribution, decode, ab, count)]
 
-        confidence = colors[0, 2]
-        if palette is not None or vividness != 1:
-            lightness = planes[0, 0, CELL // 2 :: CELL, CELL // 2 :: CELL]
-            confidence = shifted_confidence(confidence, distribution, lightness, own, ab * np.float32(vividness))
         large = cv2.resize(confidence, luma.size[::-1], interpolation=cv2.INTER_LINEAR)
         return Colorization(finish(ab), np.clip(large, 0, 1, dtype=np.float32), alternatives)
 
@@ -204,24 +202,87 @@ class Colorizer:
         cb, cr = frames.frame("chroma", inputs, out)
         return cb, cr
 
-    def image(self, source: str | PathLike[str], target: str | PathLike[str], **steering: Any) -> None:
-        """Colour a picture file into another; depth, resolution, EXIF and XMP are kept.
+    def image(  # noqa: PLR0913  # the public face: every option by its name
+        self,
+        source: str | PathLike[str],
+        target: str | PathLike[str],
+        *,
+        hints: Sequence[Hint] = (),
+        palette: Palette | None = None,
+        vividness: float = 1.0,
+        region: npt.NDArray[np.bool_] | None = None,
+        depth: Depth = "auto",
+        compression: Compression = "auto",
+        profile: ProfileName | str | PathLike[str] = "srgb",
+        confidence: str | PathLike[str] | None = None,
+        progress: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        """Colour a picture file into another, of any size in bounded memory, with all its pages and all that it says.
 
         Args:
-            source: JPEG, PNG, TIFF, WebP or another format that libvips reads.
+            source: JPEG, PNG, TIFF, WebP, AVIF or another format that libvips reads. A grey ICC profile is honoured.
             target: Where to write; its ending names the format. It appears whole or not at all.
-            steering: ``hints``, ``palette``, ``vividness``, ``region`` as for :meth:`predict`.
+            hints: As for :meth:`predict`, in pixels of the upright picture; so are the next three.
+            palette: As for :meth:`predict`.
+            vividness: As for :meth:`predict`.
+            region: As for :meth:`predict`.
+            depth: Bits of a channel: "8", "16" or "float". "auto" keeps the source's where the format can.
+            compression: Of a TIFF. "auto" keeps the source's.
+            profile: RGB to write in: "srgb", "adobergb", "prophoto", or the file of an ICC profile.
+            confidence: PNG to write beside: grey, how sure each colour is, white is certain.
+            progress: Called with the share that is done, up to 1.
 
         Raises:
             SourceError: A file that cannot be read or written.
-            ImageError: A file that is no picture, or is damaged; a target of unknown format, or the source itself.
+            ImageError: A file that is no picture, or is damaged; a target of unknown format, or the source itself; an
+                option that cannot be used.
         """
-        from edgecolor._image import color_file
+        from edgecolor._image import Decision, Order, Survey, color_file
+        from edgecolor._target import Saving
 
-        rgb_self = Colorizer(self._engine, self._model)
-        if "palette" in steering:
-            steering["palette"] = self._ordered_palette(steering["palette"])
-        color_file(source, target, lambda gray: rgb_self.predict(gray, **steering).image if steering else rgb_self(gray))
+        points = hint_points(hints)
+        _check_vividness(vividness)
+        preference = None if palette is None else palette_weights(self._ordered_palette(palette))
+
+        def decide(survey: Survey) -> Decision:
+            check_hints(hints, survey.size)
+            planes = _planes_of(survey.lightness, survey.size, hints)
+            if preference is None and vividness == 1:
+                (colors,) = self._engine.run(planes, "colors")
+                ab, sureness = _ab(colors), colors[0, 2]
+            else:
+                ab, sureness, _ = self._judge(planes, preference, vividness)
+            field = guide(ab * np.float32(vividness), survey.lightness, survey.size)
+            return Decision(pin(field, hints, survey.at) if hints else field, sureness)
+
+        order = Order(
+            saving=Saving(depth, compression),
+            profile=fspath(profile),
+            note=self._note(),
+            confidence=None if confidence is None else Path(confidence),
+            points=points,
+            region=region,
+            progress=progress,
+        )
+        color_file(source, target, decide, order)
+
+    def _judge(
+        self, planes: Plane, preference: Plane | None, vividness: float
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Of each cell: a*, b* before vividness, (h, w, 2); the confidence after it, (h, w); and the bins' logits."""
+        colors, logits = self._engine.run(planes, "colors", "logits")
+        own, confidence, distribution = _ab(colors), colors[0, 2], logits[0]
+        ab = own if preference is None else self._decode(distribution, preference, self._model.temperature)
+        if preference is not None or vividness != 1:
+            lightness = planes[0, 0, CELL // 2 :: CELL, CELL // 2 :: CELL]
+            confidence = shifted_confidence(confidence, distribution, lightness, own, ab * np.float32(vividness))
+        return ab, confidence, distribution
+
+    def _note(self) -> str:
+        """The truth about a result, for its description."""
+        from edgecolor import __version__
+
+        return f"coloured by edgecolor {__version__} with {self._model.model} {self._model.precision}; colours are estimates"
 
     def video(  # noqa: PLR0913  # every choice has a default
         self,
@@ -276,7 +337,7 @@ class Colorizer:
     def _chroma_of(self, luma: Luma) -> ChromaField:
         planes = _planes(luma, ())
         (colors,) = self._engine.run(planes, "colors")
-        return _field(colors[0], planes, luma)
+        return _field(colors, planes, luma)
 
     def _decode(self, logits: Plane, preference: Plane, temperature: float) -> Plane:
         return decode_bins(logits, temperature, preference).astype(np.float32) * np.float32(self._model.vividness)
@@ -293,16 +354,25 @@ class Colorizer:
 
 def _planes(luma: Luma, hints: Sequence[Hint]) -> npt.NDArray[np.float32]:
     """The network's input for one picture: (1, 4, h, w)."""
-    grid = grid_size(*luma.size)
-    planes = np.zeros((1, 4, *grid), np.float32)
-    planes[0, 0] = luma.lightness(*grid)
+    return _planes_of(luma.lightness(*grid_size(*luma.size)), luma.size, hints)
+
+
+def _planes_of(lightness: Plane, size: tuple[int, int], hints: Sequence[Hint]) -> npt.NDArray[np.float32]:
+    """The same for (h, w) L* on the grid of a picture of ``size``."""
+    planes = np.zeros((1, 4, *lightness.shape), np.float32)
+    planes[0, 0] = lightness
     if hints:
-        planes[0, 1:] = hint_planes(hints, luma.size, grid)
+        planes[0, 1:] = hint_planes(hints, size, lightness.shape)
     return planes
 
 
+def _ab(colors: Plane) -> npt.NDArray[np.float32]:
+    """(h, w, 2) of the network's answer (1, 3, h, w)."""
+    return np.ascontiguousarray(colors[0, :2].transpose(1, 2, 0))
+
+
 def _field(colors: Plane, planes: Plane, luma: Luma) -> ChromaField:
-    return guide(np.ascontiguousarray(colors[:2].transpose(1, 2, 0)), planes[0, 0], luma.size)
+    return guide(_ab(colors), planes[0, 0], luma.size)
 
 
 def _check_vividness(vividness: float) -> None:

@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
-import secrets
+import fcntl
+import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgecolor._errors import SourceError
 
+NOTE = "coloured by edgecolor; colours are estimates"
+"""Written into every result, so that nobody takes the colours for a record."""
+
 
 @contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
     """A path beside the target to write to; renamed over the target at the end, removed on any failure.
 
+    Its name follows from the target's: what a killed run left behind is used up by the next.
+
     Raises:
-        SourceError: For every OSError from within.
+        SourceError: It cannot be written, or someone else is writing it.
     """
-    partial = target.with_name(f".{secrets.token_hex(4)}.partial{target.suffix}")
+    partial = target.with_name(f".{hashlib.sha256(target.name.encode()).hexdigest()[:8]}.partial{target.suffix}")
     try:
-        with partial.open("xb"):
-            pass
-        yield partial
-        partial.replace(target)
+        with partial.open("ab") as held:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise SourceError(f"cannot write {target}: another process is writing it") from error
+            try:
+                yield partial
+                with partial.open("rb") as written:
+                    os.fsync(written.fileno())
+                partial.replace(target)
+            finally:
+                with suppress(OSError):
+                    partial.unlink()
     except SourceError:
         raise
     except OSError as error:
         raise SourceError(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()

@@ -1,9 +1,15 @@
-"""Where the analysis grid lies: the small picture on which colours are decided."""
+"""Where the analysis grid lies, the small picture on which colours are decided, and which way is up."""
 
 from __future__ import annotations
 
 import math
 from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
 
 STEP = 32
 """The network halves its input five times."""
@@ -39,3 +45,24 @@ def grid_size(height: int, width: int, area: int = AREA) -> tuple[int, int]:
             if growth <= math.log(1.5) and cost < best_cost:
                 best, best_cost = (rows, columns), cost
     return best
+
+
+def upright(stored: Array, orientation: int) -> Array:
+    """(H, W, ...) as it lies in a file, turned to stand upright.
+
+    Args:
+        stored: Any picture, grid or mask.
+        orientation: 1 to 8, as EXIF numbers it.
+    """
+    if orientation >= 5:
+        stored = stored.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        stored = stored[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        stored = stored[::-1]
+    return np.ascontiguousarray(stored)
+
+
+def laid(standing: Array, orientation: int) -> Array:
+    """The inverse of :func:`upright`: as it lies in the file."""
+    return upright(standing, {6: 8, 8: 6}.get(orientation, orientation))

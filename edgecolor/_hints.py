@@ -17,7 +17,7 @@ import numpy.typing as npt
 from edgecolor._chroma import ChromaField
 from edgecolor._color import WHITE_XYZ, FloatArray, ab_bins, compress_chroma, lab_f, rgb_to_lab
 from edgecolor._errors import ImageError
-from edgecolor._luma import Luma, Plane
+from edgecolor._luma import Plane
 
 PIN_RADIUS = 3.0
 """Deviation, in grid pixels, of the correction that makes a hint exact."""
@@ -92,15 +92,24 @@ def check_hints(hints: Sequence[Hint], size: tuple[int, int]) -> tuple[Hint, ...
         ImageError: Saying which hint, and the picture's size.
     """
     height, width = size
+    for x, y in hint_points(hints):
+        if not (0 <= x < width and 0 <= y < height):
+            raise ImageError(f"the hint at x={x:g}, y={y:g} is outside the picture of {width} by {height} pixels")
+    return tuple(hints)
+
+
+def hint_points(hints: Sequence[Hint]) -> tuple[tuple[float, float], ...]:
+    """x, y of all points of all hints, for a picture of any size.
+
+    Raises:
+        ImageError: A hint that makes no sense on any picture.
+    """
     for hint in hints:
         if not isinstance(hint, Hint):
             raise ImageError(f"hints must be edgecolor.Hint, got {hint!r}")
         _check_numbers(hint)
-        for x, y in hint.points:
-            if not (0 <= x < width and 0 <= y < height):
-                raise ImageError(f"the hint at x={x:g}, y={y:g} is outside the picture of {width} by {height} pixels")
         css_ab(hint.color)
-    return tuple(hints)
+    return tuple(point for hint in hints for point in hint.points)
 
 
 def _check_numbers(hint: Hint) -> None:
@@ -130,15 +139,19 @@ def hint_planes(hints: Sequence[Hint], size: tuple[int, int], grid: tuple[int, i
     return planes
 
 
-def pin(field: ChromaField, hints: Sequence[Hint], luma: Luma) -> ChromaField:
-    """Change the field around each hint's points so that it holds the hint's colour exactly there."""
+def pin(field: ChromaField, hints: Sequence[Hint], lightness: FloatArray) -> ChromaField:
+    """Change the field around each hint's points so that it holds the hint's colour exactly there.
+
+    Args:
+        field: Of the whole picture.
+        hints: In the picture.
+        lightness: (n,) L* of the picture at all their points, one hint's after the other's.
+    """
     colors = [(hint, css_ab(hint.color)) for hint in hints]
     spots = [(x, y, *ab) for hint, ab in colors for x, y in hint.points]
     wanted = np.array([[a, b] for _, _, a, b in spots])
     at = np.array([field.at(x, y) for x, y, _, _ in spots])
-    roots = [float(Luma(luma.picture[int(y) : int(y) + 1, int(x) : int(x) + 1]).rows(0, 1)[1][0, 0]) for x, y, _, _ in spots]
-    lightness = 116 * np.array(roots)[:, None] - 16
-    missing = wanted - (at[:, 0::2] * lightness + at[:, 1::2])
+    missing = wanted - (at[:, 0::2] * lightness[:, None] + at[:, 1::2])
 
     x, y = np.array([spot[:2] for spot in spots]).astype(int).T
     grid_height, grid_width = field.coefficients.shape[:2]

@@ -1,213 +1,235 @@
-"""Image files through libvips: read upright and in sRGB, coloured by the function it is given, written whole.
+"""Image files of any size: a first pass surveys a page small, a second colours it strip by strip, and it is written as it goes.
 
-Knows nothing of models: the colorizer hands it a function from a grey or colour array to an (H, W, 3) sRGB array.
+Knows nothing of models: the colorizer hands it a function from the small survey to the chroma of the whole.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgecolor._errors import ImageError, SourceError
+from edgecolor._chroma import SRGB, ChromaField, RgbSpace, ahead, colored_strip
+from edgecolor._errors import ImageError
 from edgecolor._files import whole_file
+from edgecolor._grid import grid_size, laid, upright
+from edgecolor._icc import rgb_profile, rgb_space
+from edgecolor._luma import AreaMean, Plane
+from edgecolor._source import Page, Source, Strip, open_source
+from edgecolor._target import BIG_BYTES, Result, Saving, check_target, converted, depth_of, format_of, writing
+from edgecolor._tiff import add_page
 
 if TYPE_CHECKING:
-    import pyvips
+    from collections.abc import Iterator
 
 Picture = npt.NDArray[Any]
+Size = tuple[int, int]
 
-WRITERS: dict[str, dict[str, Any]] = {
-    ".jpg": {"Q": 92, "subsample_mode": "off", "optimize_coding": True},
-    ".jpeg": {"Q": 92, "subsample_mode": "off", "optimize_coding": True},
-    ".png": {},
-    ".tif": {"compression": "deflate", "predictor": "horizontal"},
-    ".tiff": {"compression": "deflate", "predictor": "horizontal"},
-    ".webp": {"Q": 90, "smart_subsample": True},
-}
-"""Endings that can be written, with libvips's options for them. Chroma is not subsampled where that can be avoided."""
-
-_SQUARE = str.maketrans("()", "[]")
-
-_FLOATS = ("float", "double")
-
-_FLOAT_PEAK_MAX = 16.0
-"""Float files above it hold 8- or 16-bit values; below it, what exceeds 1 is an error, not a scale."""
-
-_EIGHT_BIT = {".jpg", ".jpeg", ".webp"}
-
-_KEPT = ("exif", "xmp", "iptc", "resolution-unit", "image-description")
-"""Beginnings of the names of libvips's metadata that belong to the picture, not to its encoding."""
-
-NOTE = "coloured by edgecolor; colours are estimates"
-"""Added to the description in the file, so that nobody takes the colours for a record."""
+MAP_SIDE_MAX = 4096
+"""Pixels of the longer side of a written map of confidence; beyond it there is nothing to see."""
 
 
-def read_picture(source: str | os.PathLike[str]) -> Picture:
-    """A picture file as (H, W) or (H, W, 3) sRGB: uint8, uint16 or float32 as in the file, upright, without alpha.
+@dataclass(frozen=True)
+class Survey:
+    """What the first pass sees of a page, upright."""
 
-    Raises:
-        SourceError: The file cannot be opened.
-        ImageError: It is no picture, or is damaged.
-    """
-    return _as_array(_flat(_open(Path(source))))
+    size: Size
+    """Height and width of the page in pixels."""
+    lightness: Plane
+    """(h, w) L* on the analysis grid."""
+    fine: Plane | None
+    """(detail * h, detail * w) L*, where more detail is asked for."""
+    at: npt.NDArray[np.float64]
+    """(n,) L* of the page at the points of the order; NaN where one lies outside."""
 
 
-def color_file(source: str | os.PathLike[str], target: str | os.PathLike[str], colorize: Callable[[Picture], Picture]) -> None:
+@dataclass(frozen=True)
+class Decision:
+    """The colours of a page, upright."""
+
+    field: ChromaField
+    """Of the whole page."""
+    confidence: Plane
+    """(h, w) in [0, 1], on any small grid."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """How a file is to be coloured and written."""
+
+    saving: Saving = field(default_factory=Saving)
+    """Depth, compression."""
+    profile: str = "srgb"
+    """RGB profile to write in: a name, or a file."""
+    note: str = ""
+    """A truth to add to the descriptions."""
+    confidence: Path | None = None
+    """PNG to write the map of confidence to; with several pages, one each, numbered."""
+    points: tuple[tuple[float, float], ...] = ()
+    """x, y whose lightness the decision needs."""
+    region: npt.NDArray[np.bool_] | None = None
+    """(H, W). Outside it a page keeps its own values."""
+    detail: Callable[[Size], int] = lambda _: 1
+    """From the size of a page to how many times finer than the analysis grid it is to be surveyed as well."""
+    progress: Callable[[float], None] = lambda _: None
+    """Told the share that is done, up to 1."""
+
+
+def color_file(
+    source: str | os.PathLike[str], target: str | os.PathLike[str], decide: Callable[[Survey], Decision], order: Order
+) -> None:
     """Colour one file into another; see ``Colorizer.image``."""
     source, target = Path(source), Path(target)
     check_target(source, target)
-    image = _open(source)
-    alpha = image[-1] if image.hasalpha() else None
-    rgb = colorize(_as_array(_flat(image)))
-    write_picture(target, rgb, like=image, alpha=alpha)
+    file = open_source(source)
+    if len(file.pages) > 1 and not format_of(target).pages:
+        raise ImageError(f"{source} has {len(file.pages)} pages, {target.suffix} holds one; write a .tif")
+    big = sum(_bytes(page, target, order) for page in file.pages) > BIG_BYTES
+    with whole_file(target) as first, _scrap(first) as further:
+        for number, page in enumerate(file.pages):
+            place = further if number else first
+            done = replace(order, progress=partial(_report, order.progress, number, len(file.pages)))
+            result = replace(_result(page, target, order), pyramid=_is_pyramid(file), big=big)
+            decision = _color_page(page, decide, done, result, place)
+            if number:
+                add_page(first, further)
+            if order.confidence is not None:
+                _write_map(decision, page, _numbered(order.confidence, number, len(file.pages)))
 
 
-def write_picture(
-    target: str | os.PathLike[str],
-    rgb: Picture,
-    *,
-    like: pyvips.Image | None = None,
-    alpha: pyvips.Image | None = None,
-) -> None:
-    """Write (H, W, 3) sRGB with the metadata of ``like``, whole or not at all.
+def _color_page(page: Page, decide: Callable[[Survey], Decision], order: Order, result: Result, place: Path) -> Decision:
+    decision = decide(_survey(page, order))
+    chroma = ChromaField(laid(decision.field.coefficients, page.orientation), page.size)
+    region = _stored_region(page, order)
+    space = _space(page, order)
+    if region is not None and space is not SRGB:
+        raise ImageError("a region keeps the page's own values, which takes sRGB in and out; leave out the profile")
 
-    Raises:
-        ImageError: The ending of ``target`` names no known format.
-        SourceError: The folder or file cannot be written.
-    """
-    pyvips = _vips()
-    target = Path(target)
-    suffix = _writer_suffix(target)
-    wide = rgb.dtype != np.uint8
-    image = pyvips.Image.new_from_array(rgb, interpretation="rgb16" if rgb.dtype == np.uint16 else "srgb")
-    if rgb.dtype == np.float32:
-        image = (image * 65535).rint().cast("ushort").copy(interpretation="rgb16")
-    if suffix in _EIGHT_BIT and wide:
-        image, alpha = image.colourspace("srgb"), None if alpha is None else _to_eight_bit(alpha)
-    if alpha is not None and suffix not in (".jpg", ".jpeg"):
-        full = alpha * 65535 if alpha.format in _FLOATS else alpha
-        image = image.bandjoin(full.cast(image.format))
-    image = image.copy() if like is None else image.copy(xres=like.xres, yres=like.yres)
-    _copy_metadata(image, like)
-    with whole_file(target) as partial:
-        try:
-            image.write_to_file(str(partial), **WRITERS[suffix])
-        except pyvips.Error as error:
-            raise SourceError(f"cannot write {target}: {_reason(error)}") from error
+    def color(strip: Strip) -> Picture:
+        rgb = colored_strip(strip.luma, chroma, result.dtype, space)
+        if region is not None:
+            own = converted(strip.luma.picture, result.dtype)
+            outside = ~region[strip.luma.top : strip.stop, :, None]
+            np.copyto(rgb, own if own.ndim == 3 else own[..., None], where=outside)
+        if strip.alpha is None or result.bands == 3:
+            return rgb
+        return np.dstack([rgb, converted(strip.alpha, result.dtype)])
+
+    rows = 0
+    with writing(result, place) as write:
+        for part in ahead(color, page.strips()):
+            write(part)
+            rows += len(part)
+            order.progress(0.5 + 0.5 * rows / page.size[0])
+    return decision
 
 
-def check_target(source: Path, target: Path) -> None:
-    """Refuse a target of unknown format, and the source itself, also under another name.
+def _report(progress: Callable[[float], None], number: int, count: int, share: float) -> None:
+    progress((number + share) / count)
 
-    Raises:
-        ImageError: Saying which.
-        SourceError: The target's folder cannot be looked into.
-    """
-    _writer_suffix(target)
+
+def _survey(page: Page, order: Order) -> Survey:
+    """The first pass."""
+    size = page.size if page.orientation < 5 else page.size[::-1]
+    grid = grid_size(*size)
+    stored_grid = grid if page.orientation < 5 else grid[::-1]
+    detail = order.detail(size)
+    means = [
+        AreaMean(page.size, (factor * stored_grid[0], factor * stored_grid[1]), page.bands) for factor in sorted({1, detail})
+    ]
+    spots = [_stored_point(point, size, page.orientation) for point in order.points]
+    at = np.full(len(spots), np.nan)
+    for strip in page.strips():
+        for mean in means:
+            mean.add(strip.luma.top, strip.luma.picture)
+        for index, (x, y) in enumerate(spots):
+            if strip.luma.top <= y < strip.stop and 0 <= x < page.size[1]:
+                at[index] = strip.luma.at([(x, y - strip.luma.top)])[0]
+        order.progress(0.5 * strip.stop / page.size[0])
+    lightness = [upright(mean.lightness(page.tone), page.orientation) for mean in means]
+    return Survey(size, lightness[0], lightness[1] if detail > 1 else None, at)
+
+
+def _stored_point(point: tuple[float, float], size: Size, orientation: int) -> tuple[int, int]:
+    """x, y in the file of the pixel that stands at a point of the upright page."""
+    x, y = (int(np.floor(value)) if np.isfinite(value) else -1 for value in point)
+    height, width = size
+    if orientation in (3, 4, 7, 8):
+        y = height - 1 - y
+    if orientation in (2, 3, 6, 7):
+        x = width - 1 - x
+    return (x, y) if orientation < 5 else (y, x)
+
+
+def _stored_region(page: Page, order: Order) -> npt.NDArray[np.bool_] | None:
+    if order.region is None:
+        return None
+    size = page.size if page.orientation < 5 else page.size[::-1]
+    if order.region.shape != size or order.region.dtype != np.bool_:
+        raise ImageError(f"a region must be a bool array of shape {size}, got {order.region.dtype} {order.region.shape}")
+    return laid(order.region, page.orientation)
+
+
+def _space(page: Page, order: Order) -> RgbSpace:
+    """sRGB's own D65 for a page without a grey profile, as for arrays; else what the profiles say, relative to D50."""
+    if order.profile == "srgb" and page.tone is None:
+        return SRGB
+    return rgb_space(rgb_profile(order.profile))
+
+
+def _result(page: Page, target: Path, order: Order) -> Result:
+    bands = 4 if page.has_alpha and format_of(target).alpha else 3
+    return Result(
+        target=target,
+        size=page.size,
+        dtype=depth_of(target, page.dtype, order.saving),
+        bands=bands,
+        profile=rgb_profile(order.profile),
+        note=order.note,
+        like=page,
+        saving=order.saving,
+    )
+
+
+def _bytes(page: Page, target: Path, order: Order) -> float:
+    """Of the result without compression, and with a pyramid."""
+    result = _result(page, target, order)
+    return result.size[0] * result.size[1] * result.bands * np.dtype(result.dtype).itemsize * 4 / 3
+
+
+def _is_pyramid(file: Source) -> bool:
+    return len(file.directories) > len(file.pages) or any(330 in tags for tags in file.directories)
+
+
+def _numbered(path: Path, number: int, count: int) -> Path:
+    return path if count == 1 else path.with_name(f"{path.stem}-{number + 1}{path.suffix}")
+
+
+def _write_map(decision: Decision, page: Page, path: Path) -> None:
+    """Confidence as grey, upright: 0 is none, white is certain."""
+    size = page.size if page.orientation < 5 else page.size[::-1]
+    scale = min(1.0, MAP_SIDE_MAX / max(size))
+    height, width = (max(1, round(side * scale)) for side in size)
+    large = cv2.resize(decision.confidence, (width, height), interpolation=cv2.INTER_LINEAR)
+    levels = np.rint(np.clip(large, 0, 1) * 255).astype(np.uint8)
+    with whole_file(path) as place, writing(Result(path, (height, width), "uint8", 1, b""), place) as write:
+        write(levels)
+
+
+@contextmanager
+def _scrap(beside: Path) -> Iterator[Path]:
+    """A path beside another that is gone afterwards."""
+    path = beside.with_name(beside.name.replace(".partial", ".page"))
     try:
-        same = target.samefile(source)
-    except FileNotFoundError:  # a missing source is said when it is read
-        return
-    except OSError as error:
-        raise SourceError(f"cannot write {target}: {error.strerror or error}") from error
-    if same:
-        raise ImageError(f"{target} is the source itself; give another name, the source is never overwritten")
-
-
-def _writer_suffix(target: Path) -> str:
-    suffix = target.suffix.lower()
-    if suffix not in WRITERS:
-        raise ImageError(f"cannot write {target.name!r}: its ending must be one of {', '.join(WRITERS)}")
-    return suffix
-
-
-def _vips() -> Any:
-    """The module pyvips, which needs a library of the system.
-
-    Raises:
-        SourceError: It cannot be loaded.
-    """
-    try:
-        import pyvips
-    except (ImportError, OSError) as error:
-        raise SourceError(f"picture files need libvips: {error}; run: pip install 'pyvips[binary]'") from error
-    return pyvips
-
-
-def _open(source: Path) -> pyvips.Image:
-    """The file's first page, decoded whole, upright. Warnings of the decoder are errors: half a picture is none."""
-    pyvips = _vips()
-    try:
-        with source.open("rb") as file:
-            empty = not file.read(1)
-    except OSError as error:
-        raise SourceError(f"cannot read {source}: {error.strerror or error}") from error
-    if empty:
-        raise ImageError(f"{source} is empty")
-    try:
-        image = pyvips.Image.new_from_file(str(source), access="sequential", fail_on="truncated")
-        return image.copy_memory().autorot()
-    except pyvips.Error as error:
-        raise ImageError(f"{source} is not a picture that can be read, or is damaged: {_reason(error)}") from error
-
-
-def _flat(image: pyvips.Image) -> pyvips.Image:
-    """Grey or sRGB bands without alpha, embedded profiles applied."""
-    if image.hasalpha():
-        image = image[: image.bands - 1]
-    if image.format in _FLOATS and image.interpretation in ("scrgb", "b-w"):
-        return image  # gamma-encoded like every float picture here, whatever libvips takes it for
-    if image.get_typeof("icc-profile-data") or image.interpretation == "cmyk":
-        depth = 16 if image.format == "ushort" else 8
-        return image.icc_transform("srgb", embedded=True, intent="relative", depth=depth)
-    return image if image.bands == 1 else image.colourspace("rgb16" if image.format == "ushort" else "srgb")
-
-
-def _as_array(image: pyvips.Image) -> Picture:
-    array: Picture = image.numpy()
-    if array.dtype in (np.uint8, np.uint16):
-        return array
-    array = array.astype(np.float32)
-    peak = float(array.max())
-    if np.isfinite(peak) and peak > _FLOAT_PEAK_MAX:
-        array = array / np.float32(255 if peak <= 255 else 65535)
-    return array
-
-
-def _to_eight_bit(alpha: pyvips.Image) -> pyvips.Image:
-    if alpha.format in _FLOATS:
-        return (alpha * 255).rint().cast("uchar")
-    return (alpha >> 8).cast("uchar") if alpha.format == "ushort" else alpha
-
-
-def _copy_metadata(changed: pyvips.Image, like: pyvips.Image | None) -> None:
-    pyvips = _vips()
-    kept = set()
-    if like is not None:
-        kept = {name for name in like.get_fields() if name.startswith(_KEPT)}
-        for name in kept:
-            changed.set_type(like.get_typeof(name), name, like.get(name))
-    for name in ("image-description", "exif-ifd0-ImageDescription"):  # TIFF's own, and that of the others
-        own = _plain(str(changed.get(name))) if name in kept else ""
-        text = own if NOTE in own else "; ".join(filter(None, (own, NOTE)))
-        # libvips cuts EXIF text at its first bracket, taking the rest for its own remark
-        changed.set_type(pyvips.GValue.gstr_type, name, text.translate(_SQUARE) if name.startswith("exif") else text)
-    for name in ("orientation", "exif-ifd0-Orientation"):  # back with the EXIF block, but the picture is upright by now
-        changed.remove(name)
-
-
-def _plain(shown: str) -> str:
-    """EXIF text without what libvips shows behind it: itself again, its type and length in brackets."""
-    found = re.fullmatch(r"(.*) \(\1, \w+, \d+ components, \d+ bytes\)", shown, re.DOTALL)
-    return found[1] if found else shown
-
-
-def _reason(error: pyvips.Error) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else "unknown reason"
+        yield path
+    finally:
+        with suppress(OSError):
+            path.unlink()

@@ -26,8 +26,7 @@ from edgecolor._ffmpeg import (
     planar_frame,
     planes_of,
 )
-from edgecolor._files import whole_file
-from edgecolor._image import NOTE
+from edgecolor._files import NOTE, whole_file
 from edgecolor._planes import Coding, Plane, Planes
 
 if TYPE_CHECKING:

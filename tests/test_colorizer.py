@@ -166,9 +166,9 @@ def test_files_are_rgb_whatever_the_channels(
     source = tmp_path / "grey.png"
     cv2.imwrite(str(source), scene(60, 90))
     reference = photographs["rocket"][::4, ::4]
-    rgb, bgr = ({}, {}) if steering == "plain" else ({"palette": reference}, {"palette": reference[..., ::-1]})
-    colorizer.image(source, tmp_path / "rgb.png", **rgb)
-    edgecolor.load(channels="bgr").image(source, tmp_path / "bgr.png", **bgr)
+    rgb, bgr = (None, None) if steering == "plain" else (reference, reference[..., ::-1])
+    colorizer.image(source, tmp_path / "rgb.png", palette=rgb)
+    edgecolor.load(channels="bgr").image(source, tmp_path / "bgr.png", palette=bgr)
     assert np.array_equal(pixels_of(tmp_path / "rgb.png"), pixels_of(tmp_path / "bgr.png"))
 
 

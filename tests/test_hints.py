@@ -177,7 +177,7 @@ def test_the_later_hint_lies_on_top() -> None:
 def test_a_pin_is_exact_and_local() -> None:
     luma = read_luma(scene(*SIZE, dtype="float32"))
     field = ChromaField(np.tile(np.array([0.1, 5, -0.2, 3], np.float32), (*GRID, 1)), SIZE)
-    pinned = pin(field, [Hint(100, 60, "teal")], luma)
+    pinned = pin(field, [Hint(100, 60, "teal")], luma.at([(100, 60)]))
     slope_a, offset_a, slope_b, offset_b = pinned.at(100, 60)
     lightness = lab(luma.picture)[60, 100, 0]
     assert (slope_a * lightness + offset_a, slope_b * lightness + offset_b) == pytest.approx(TEAL, abs=0.25)

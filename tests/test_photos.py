@@ -12,7 +12,7 @@ from fakes import SHARED, Picture, assert_lightness_kept, greyed, lab, mean_erro
 
 import edgecolor
 from edgecolor._cli import main
-from edgecolor._image import read_picture
+from edgecolor._source import read_picture
 
 FOLDER = SHARED / "photos"
 COUNT = 24

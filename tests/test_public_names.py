@@ -22,6 +22,9 @@ ORDER = (
     "_video",
     "_ffmpeg",
     "_image",
+    "_target",
+    "_source",
+    "_tiff",
     "_explain",
     "_frame",
     "_planes",
@@ -34,6 +37,7 @@ ORDER = (
     "_models",
     "_grid",
     "_hints",
+    "_icc",
     "_chroma",
     "_luma",
     "_color",
@@ -44,6 +48,7 @@ ORDER = (
 
 UPWARD = {
     ("_cli", "__init__"): "the command line says the same words as every other user of the library",
+    ("_colorizer", "__init__"): "the version stands there, where packaging looks for it; asked for inside a function",
     ("_ort", "_engine"): "takes the name of an output from the Protocol it fulfils; opened by _engine inside a function",
     ("_trt_engine", "_engine"): "the same; what a whole frame's outputs are called stands with the Protocol",
     ("_explain", "_colorizer"): "the type of what it reports on, for type checkers only",

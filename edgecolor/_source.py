@@ -1,0 +1,298 @@
+"""Picture files, read: every page as strips of grey or sRGB codes, as they lie in the file, any size, through libvips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecolor._color import linear_to_srgb
+from edgecolor._errors import ImageError, SourceError
+from edgecolor._grid import upright
+from edgecolor._icc import grey_tone, kind
+from edgecolor._luma import Luma, Tone, read_luma
+from edgecolor._tiff import Tags, TiffError, read_directories
+
+if TYPE_CHECKING:
+    import pyvips
+
+Picture = npt.NDArray[Any]
+
+PIXELS_MAX = 20_000_000_000
+"""Of one page. More, no scanner makes: it is a damaged file, or one made to exhaust its reader."""
+
+HELD_BYTES = 64 << 20
+"""A page that takes no more is decoded once and kept; a larger one is decoded anew for every pass, a strip at a time."""
+
+STRIP_BYTES = 1 << 20
+"""About what one strip takes."""
+
+_FLOAT_PEAK_MAX = 16.0
+"""Float files above it hold 8- or 16-bit values; below it, what exceeds 1 is an error, not a scale."""
+
+_REDUCED = 1
+"""Bit of NewSubfileType: a smaller version of another picture of the file."""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Some rows of a page."""
+
+    luma: Luma
+    """Their lightness; ``luma.top`` is the first row."""
+    alpha: Picture | None
+    """(n, W) opacity in the type of the file."""
+
+    @property
+    def stop(self) -> int:
+        """Row after the last."""
+        return self.luma.top + len(self.luma.picture)
+
+
+@dataclass(frozen=True)
+class Page:
+    """One picture of a file."""
+
+    path: Path
+    number: int
+    """From 0, as libvips counts; reduced versions count too."""
+    tags: Tags | None = None
+    """Of the page's directory, where the file is a TIFF."""
+
+    @cached_property
+    def header(self) -> pyvips.Image:
+        """What libvips says of the page. Its pixels are not to be read."""
+        return self._opened()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels, as they lie in the file."""
+        return self.header.height, self.header.width
+
+    @property
+    def dtype(self) -> str:
+        """Of the codes: "uint8", "uint16" or "float32"."""
+        return {"uchar": "uint8", "ushort": "uint16"}.get(self.header.format, "float32")
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the last band is opacity."""
+        return bool(self.header.hasalpha())
+
+    @property
+    def bands(self) -> int:
+        """Of what strips hold: 1 for grey, 3 for colour."""
+        return 1 if self._grey else 3
+
+    @property
+    def orientation(self) -> int:
+        """How the page is to be turned to stand upright, as EXIF numbers it, 1 to 8."""
+        found = self.header.get("orientation") if self.header.get_typeof("orientation") else 1
+        return found if 1 <= found <= 8 else 1
+
+    @cached_property
+    def tone(self) -> Tone | None:
+        """What the codes mean by the file's grey profile, if it has one."""
+        if not self._grey or kind(self._profile) != "GRAY":
+            return None
+        try:
+            return grey_tone(self._profile, 256 if self.dtype == "uint8" else 65536)
+        except ImageError as error:
+            raise ImageError(f"{self.path} cannot be coloured: {error}") from error
+
+    def strips(self) -> Iterator[Strip]:
+        """The whole page, top to bottom.
+
+        Raises:
+            ImageError: It is damaged, or holds values that are no picture.
+        """
+        for top, codes in self._codes():
+            colors, alpha = (codes[..., :-1], codes[..., -1]) if self.has_alpha else (codes, None)
+            if colors.ndim == 3 and colors.shape[2] == 1:
+                colors = colors[..., 0]
+            picture = read_luma(self._unit(colors)).picture
+            yield Strip(Luma(picture, self.tone, top), None if alpha is None else self._unit(alpha))
+
+    def _codes(self) -> Iterator[tuple[int, Picture]]:
+        """(n, W[, bands]) as they are in the file, but profiles of colour applied, each with its first row."""
+        import pyvips
+
+        height, width = self.size
+        if self._held is not None:
+            count = max(1, STRIP_BYTES // self._held[0].nbytes)
+            yield from ((top, self._held[top : top + count]) for top in range(0, height, count))
+            return
+        with _named(self.path):
+            image = self._flat(self._opened())
+            region = pyvips.Region.new(image)
+            dtype = np.dtype(self.dtype)
+            count = max(1, STRIP_BYTES // (width * image.bands * dtype.itemsize))
+            for top in range(0, height, count):
+                rows = min(count, height - top)
+                codes = np.frombuffer(region.fetch(0, top, width, rows), dtype)
+                yield top, codes.reshape(rows, width, image.bands)
+
+    @cached_property
+    def _held(self) -> Picture | None:
+        """A small page, whole."""
+        header = self.header
+        if header.height * header.width * header.bands * np.dtype(self.dtype).itemsize > HELD_BYTES:
+            return None
+        with _named(self.path):
+            codes: Picture = self._flat(self._opened()).numpy()
+        return codes.reshape(*self.size, -1)
+
+    def _opened(self) -> pyvips.Image:
+        import pyvips
+
+        page = {"page": self.number} if self.number else {}
+        with _named(self.path):
+            return pyvips.Image.new_from_file(str(self.path), access="sequential", fail_on="error", **page)
+
+    def _flat(self, image: pyvips.Image) -> pyvips.Image:
+        """Grey as it is, or sRGB, and alpha; 8, 16 bits or float."""
+        if self._grey:
+            return image if self.dtype != "float32" else image.cast("float")
+        alpha = image[-1] if self.has_alpha else None
+        colors = image[: image.bands - 1] if self.has_alpha else image
+        if self.dtype == "float32":  # gamma-encoded like every float picture here, whatever libvips takes it for
+            colors = colors.cast("float")
+        elif self._converts:
+            colors = colors.icc_transform("srgb", embedded=True, intent="relative", depth=16 if self.dtype == "uint16" else 8)
+        else:
+            colors = colors.colourspace("rgb16" if self.dtype == "uint16" else "srgb")
+        return colors if alpha is None else colors.bandjoin(alpha.cast(colors.format))
+
+    @property
+    def _converts(self) -> bool:
+        return self.header.interpretation == "cmyk" or kind(self._profile) in ("RGB", "CMYK", "Lab")
+
+    @property
+    def _grey(self) -> bool:
+        return bool(self.header.bands - self.has_alpha == 1)
+
+    @property
+    def _profile(self) -> bytes:
+        return bytes(self.header.get("icc-profile-data")) if self.header.get_typeof("icc-profile-data") else b""
+
+    def _unit(self, codes: Picture) -> Picture:
+        return codes if codes.dtype != np.float32 or self._white == 1 else codes / np.float32(self._white)
+
+    @cached_property
+    def _white(self) -> int:
+        """Of a float page."""
+        with _named(self.path):
+            peak = float(self._opened().max())
+        if not np.isfinite(peak) or peak <= _FLOAT_PEAK_MAX:
+            return 1
+        return 255 if peak <= 255 else 65535
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture file."""
+
+    path: Path
+    pages: tuple[Page, ...]
+    """In their order, at least one."""
+    directories: tuple[Tags, ...] = ()
+    """Of a TIFF: all, also those of reduced versions."""
+
+
+def open_source(path: Path) -> Source:
+    """Open a picture file.
+
+    Raises:
+        SourceError: It cannot be opened.
+        ImageError: It is no picture, or is damaged.
+    """
+    load_vips()
+    try:
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise ImageError(f"{path} is empty")
+            directories = _directories(path, file)
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror or error}") from error
+    wholes = [number for number, tags in enumerate(directories) if not _is_reduced(tags)]
+    pages = tuple(Page(path, number, directories[number]) for number in wholes) or (Page(path, 0),)
+    for page in pages:
+        height, width = page.size
+        if height * width > PIXELS_MAX:
+            raise ImageError(
+                f"{path} claims {width} by {height} pixels, more than {PIXELS_MAX:,}; it is damaged, or not a scan"
+            )
+    return Source(path, pages, tuple(directories))
+
+
+def read_picture(source: str | Path) -> Picture:
+    """The first page of a file as (H, W) or (H, W, 3) sRGB: uint8, uint16 or float32 as in the file, upright, no alpha.
+
+    Raises:
+        SourceError: The file cannot be opened.
+        ImageError: It is no picture, or is damaged.
+    """
+    page = open_source(Path(source)).pages[0]
+    parts = []
+    for strip in page.strips():
+        codes = strip.luma.picture
+        parts.append(codes if page.tone is None else _srgb_codes(page.tone, codes))
+    if page.bands == 3:  # also where a strip of it is grey
+        parts = [part if part.ndim == 3 else np.repeat(part[..., None], 3, axis=2) for part in parts]
+    return upright(np.concatenate(parts), page.orientation)
+
+
+def load_vips() -> Any:
+    """The module pyvips, which needs a library of the system.
+
+    Raises:
+        SourceError: It cannot be loaded.
+    """
+    try:
+        import pyvips
+    except (ImportError, OSError) as error:
+        raise SourceError(f"picture files need libvips: {error}; run: pip install 'pyvips[binary]'") from error
+    return pyvips
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    import pyvips
+
+    try:
+        yield
+    except pyvips.Error as error:
+        raise ImageError(f"{path} is not a picture that can be read, or is damaged: {reason(error)}") from error
+
+
+def reason(error: pyvips.Error) -> str:
+    """What libvips says last, which is what it began with."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else "unknown reason"
+
+
+def _directories(path: Path, file: IO[bytes]) -> list[Tags]:
+    """Of a TIFF file, else none."""
+    file.seek(0)
+    if file.read(4) not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return []
+    try:
+        return read_directories(file)
+    except TiffError as error:
+        raise ImageError(f"{path} is not a picture that can be read, or is damaged: {error}") from error
+
+
+def _is_reduced(tags: Tags) -> bool:
+    new, old = tags.get(254), tags.get(255)
+    return bool((new and new.numbers[0] & _REDUCED) or (old and old.numbers[0] == 2))
+
+
+def _srgb_codes(tone: Tone, codes: Picture) -> Picture:
+    encoded = linear_to_srgb(tone.of(codes)[0])
+    return encoded if codes.dtype == np.float32 else np.rint(encoded * np.iinfo(codes.dtype).max).astype(codes.dtype)

@@ -1,0 +1,441 @@
+"""Picture files, written: strips in, a whole file out or none, with all that the source said about the picture."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import struct
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+from xml.sax.saxutils import escape
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecolor._errors import ImageError, SourceError
+from edgecolor._files import whole_file
+from edgecolor._icc import rgb_profile
+from edgecolor._source import Page, load_vips, reason
+from edgecolor._tiff import Tags, add_tags, described, exif_block, exif_tags, header, press_block, press_tags
+
+if TYPE_CHECKING:
+    import pyvips
+
+Picture = npt.NDArray[Any]
+
+Depth = Literal["auto", "8", "16", "float"]
+Compression = Literal["auto", "none", "lzw", "deflate", "zstd", "packbits", "jpeg", "webp"]
+
+DTYPES = {"8": "uint8", "16": "uint16", "float": "float32"}
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file that can be written."""
+
+    saver: str
+    """Of libvips."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """For it. Chroma is not subsampled where that can be avoided."""
+    depths: tuple[Depth, ...] = ("8",)
+    alpha: bool = True
+    pages: bool = False
+    """Whether it is TIFF, which holds several pictures, and whose tags are its metadata."""
+    turns: bool = True
+    """Whether it can say how it is to be turned. Where it cannot, pictures are written upright."""
+
+
+_JPEG = Format("jpegsave", {"Q": 92, "subsample_mode": "off", "optimize_coding": True}, alpha=False)
+_TIFF = Format("tiffsave", depths=("8", "16", "float"), pages=True)
+
+FORMATS: dict[str, Format] = {
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".png": Format("pngsave", depths=("8", "16")),
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".webp": Format("webpsave", {"Q": 90, "smart_subsample": True}),
+    ".avif": Format("heifsave", {"Q": 80, "compression": "av1", "subsample_mode": "off"}, depths=("8", "16"), turns=False),
+    ".jp2": Format("jp2ksave", {"Q": 90, "subsample_mode": "off"}, depths=("8", "16"), turns=False),
+}
+"""By the ending of the file's name."""
+
+_OPTIONAL = ("heifsave", "jp2ksave")
+"""Which not every libvips has."""
+
+_COMPRESSIONS = {1: "none", 5: "lzw", 6: "jpeg", 7: "jpeg", 8: "deflate", 32946: "deflate", 32773: "packbits", 50000: "zstd"}
+_COMPRESSIONS |= {50001: "webp"}
+"""TIFF's numbers for what can hold colour. Other files, and fax, become deflate."""
+
+_PREDICTORS = {1: "none", 2: "horizontal", 3: "float"}
+
+BIG_BYTES = 3_900_000_000
+"""From here on TIFF needs 8 bytes for a place in the file."""
+
+_OPTIMIZED_PIXELS = 64_000_000
+"""Up to here JPEG's tables are fitted to the picture, which takes all of it in memory."""
+
+_KEPT = (
+    "exif",
+    "xmp",
+    "iptc",
+    "photoshop",
+    "resolution-unit",
+    "image-description",
+    "orientation",
+    "png-comment",
+    "jpeg-comment",
+)
+"""Beginnings of the names of libvips's metadata that belong to the picture, not to its encoding."""
+
+_ADDED_AS_TAGS = ("exif", "iptc", "photoshop")
+"""Of these, what libvips does not write into TIFF, or not right."""
+
+_EXIF_DESCRIPTION = "exif-ifd0-ImageDescription"
+
+_SQUARE = str.maketrans("()", "[]")
+
+_SEGMENT_BYTES = 65000
+"""Of a JPEG's EXIF block."""
+
+_EMPTY_XMP = (
+    b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+)
+
+_SOURCE_TYPE = (
+    b' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" Iptc4xmpExt:DigitalSourceType='
+    b'"http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"'
+)
+
+_STRIP_PIXELS = 1 << 20
+"""Of what libvips is handed at once."""
+
+
+@dataclass(frozen=True)
+class Saving:
+    """How results are written. "auto" keeps what the source has, where the format can."""
+
+    depth: Depth = "auto"
+    """Bits of a channel, or "float"."""
+    compression: Compression = "auto"
+    """Of TIFF."""
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (
+            ("depth", self.depth, get_args(Depth)),
+            ("compression", self.compression, get_args(Compression)),
+        ):
+            if value not in choices:
+                raise ImageError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def format_of(target: Path) -> Format:
+    """By the ending of its name.
+
+    Raises:
+        ImageError: It is none that can be written.
+    """
+    found = FORMATS.get(target.suffix.lower())
+    if found is None:
+        raise ImageError(f"cannot write {target.name!r}: its ending must be one of {', '.join(FORMATS)}")
+    if found.saver in _OPTIONAL and not load_vips().type_find("VipsOperation", found.saver):
+        raise ImageError(f"cannot write {target.name!r}: this libvips was built without {target.suffix}; choose another ending")
+    return found
+
+
+def check_target(source: Path, target: Path) -> None:
+    """Refuse a target of unknown format, and the source itself, also under another name.
+
+    Raises:
+        ImageError: Saying which.
+        SourceError: The target's folder cannot be looked into.
+    """
+    format_of(target)
+    try:
+        same = target.samefile(source)
+    except FileNotFoundError:  # a missing source is said when it is read
+        return
+    except OSError as error:
+        raise SourceError(f"cannot write {target}: {error.strerror or error}") from error
+    if same:
+        raise ImageError(f"{target} is the source itself; give another name, the source is never overwritten")
+
+
+def depth_of(target: Path, dtype: str, saving: Saving) -> str:
+    """The dtype to write: the one asked for, else the source's, else the deepest that the format has below it.
+
+    Raises:
+        ImageError: The format has no such depth.
+    """
+    depths = format_of(target).depths
+    if saving.depth == "auto":
+        held = next(depth for depth, name in DTYPES.items() if name == dtype)
+        return DTYPES[held if held in depths else depths[-1]]
+    if saving.depth not in depths:
+        raise ImageError(f"{target.suffix} cannot hold a depth of {saving.depth}, only {' or '.join(depths)}")
+    return DTYPES[saving.depth]
+
+
+def converted(alpha: Picture, dtype: str) -> Picture:
+    """Opacity in another dtype."""
+    if alpha.dtype == dtype:
+        return alpha
+    unit = alpha if alpha.dtype == np.float32 else alpha / np.float32(np.iinfo(alpha.dtype).max)
+    codes: Picture = unit.astype(np.float32) if dtype == "float32" else np.rint(unit * np.iinfo(dtype).max).astype(dtype)
+    return codes
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one picture is to be written as."""
+
+    target: Path
+    """The final name; its ending names the format."""
+    size: tuple[int, int]
+    """Height and width in pixels."""
+    dtype: str
+    bands: int
+    """1, 3, or one more for alpha."""
+    profile: bytes
+    """ICC."""
+    note: str = ""
+    """A truth to add to its description."""
+    like: Page | None = None
+    """Where metadata and the way of storing come from."""
+    saving: Saving = Saving()
+    pyramid: bool = False
+    """Of a TIFF in tiles: whether smaller versions are stored along."""
+    big: bool = False
+    """Of a TIFF: whether it may become larger than 4 GB."""
+
+
+@contextmanager
+def writing(result: Result, path: Path) -> Iterator[Callable[[Picture], None]]:
+    """A function that takes the rows of a picture from top to bottom, (n, W, bands), while libvips writes them to ``path``.
+
+    Raises:
+        ImageError: The format or this libvips cannot hold it.
+        SourceError: It cannot be written.
+    """
+    vips = load_vips()
+    length = result.size[0] * result.size[1] * result.bands * np.dtype(result.dtype).itemsize
+    feed = _Feed(header(result.size, result.bands, result.dtype, max(1, _STRIP_PIXELS // result.size[1])), length)
+    source = vips.SourceCustom()
+    source.on_read(feed.read)
+    source.on_seek(feed.seek)
+
+    def save() -> None:
+        image = vips.Image.new_from_source(source, "", access="sequential", fail_on="error")
+        _dressed(image, result).write_to_file(str(path), **_options(result))
+
+    with ThreadPoolExecutor(1, "edgecolor-write") as pool:
+        saved = pool.submit(save)
+        try:
+            yield lambda strip: feed.put(strip, saved)
+            feed.end(saved)
+            saved.result()
+        except vips.Error as error:
+            raise SourceError(f"cannot write {result.target}: {reason(error)}") from error
+        finally:
+            feed.end(saved)  # after a failure, or libvips would wait for ever
+    if format_of(result.target).pages:
+        add_tags(path, _tags(result.like))
+
+
+class _Feed:
+    """A file that is made while it is read, front to back."""
+
+    def __init__(self, head: bytes, length: int) -> None:
+        """Begin with ``head``, before ``length`` bytes to come."""
+        self._length = len(head) + length
+        self._part, self._start, self._place = memoryview(head), 0, 0
+        self._coming: queue.Queue[memoryview | None] = queue.Queue(2)
+
+    def put(self, strip: Picture, reader: Future[None]) -> None:
+        """Wait until the reader wants more; fail with its error if it has ended."""
+        if not self._handed(np.ascontiguousarray(strip).reshape(-1).view(np.uint8).data, reader):
+            reader.result()
+
+    def end(self, reader: Future[None]) -> None:
+        """No more will come."""
+        self._handed(None, reader)
+
+    def _handed(self, part: memoryview | None, reader: Future[None]) -> bool:
+        while not reader.done():
+            with suppress(queue.Full):
+                self._coming.put(part, timeout=0.2)
+                return True
+        return False
+
+    def read(self, length: int) -> memoryview | None:
+        """Up to ``length`` bytes; None at the end."""
+        while self._place >= self._start + len(self._part):
+            following = self._coming.get() if self._place < self._length else None
+            if following is None:
+                self._length = 0  # whoever asks again is not kept waiting
+                return None
+            self._start += len(self._part)
+            self._part = following
+        begin = self._place - self._start
+        part = self._part[begin : begin + length]
+        self._place += len(part)
+        return part
+
+    def seek(self, offset: int, whence: int) -> int:
+        """Move within what is at hand or yet to come."""
+        self._place = offset + (0, self._place, self._length)[whence]
+        return self._place
+
+
+def write_picture(target: str | os.PathLike[str], rgb: Picture) -> None:
+    """Write (H, W, 3) sRGB, whole or not at all.
+
+    Raises:
+        ImageError: The ending of ``target`` names no known format.
+        SourceError: The folder or file cannot be written.
+    """
+    target = Path(target)
+    dtype = depth_of(target, rgb.dtype.name, Saving())
+    result = Result(target, rgb.shape[:2], dtype, 3, rgb_profile("srgb"))
+    with whole_file(target) as partial, writing(result, partial) as write:
+        write(converted(rgb, dtype))
+
+
+def _options(result: Result) -> dict[str, Any]:
+    """For libvips's saver."""
+    form = format_of(result.target)
+    options = dict(form.options)
+    if form is _TIFF:
+        return _tiff_options(result)
+    if form is _JPEG and result.size[0] * result.size[1] > _OPTIMIZED_PIXELS:
+        del options["optimize_coding"]
+    if result.target.suffix.lower() == ".avif":
+        options["bitdepth"] = 8 if result.dtype == "uint8" else 12
+    return options
+
+
+def _tiff_options(result: Result) -> dict[str, Any]:
+    like = result.like.tags if result.like else None
+    numbers = {number: tag.numbers for number, tag in (like or {}).items() if number in (259, 317, 322, 323, 330)}
+    compression: str = result.saving.compression
+    if compression == "auto":
+        compression = _COMPRESSIONS.get(numbers.get(259, [1])[0], "deflate") if like else "deflate"
+        if compression in ("jpeg", "webp") and result.dtype != "uint8":
+            compression = "deflate"
+    if compression in ("jpeg", "webp") and result.dtype != "uint8":
+        raise ImageError(f"{compression} compression holds 8 bits only, not {result.dtype}; ask for deflate, or a depth of 8")
+    options: dict[str, Any] = {"compression": compression}
+    if compression in ("lzw", "deflate", "zstd"):
+        kept = compression == _COMPRESSIONS.get(numbers.get(259, [0])[0])
+        options["predictor"] = _PREDICTORS.get(numbers.get(317, [1])[0], "none") if kept else "horizontal"
+        if options["predictor"] == "float" and result.dtype != "float32":
+            options["predictor"] = "horizontal"
+    if compression == "jpeg":
+        options["Q"] = 92
+    if 322 in numbers and 323 in numbers:
+        options |= {"tile": True, "tile_width": numbers[322][0], "tile_height": numbers[323][0]}
+        options |= {"pyramid": True, "subifd": 330 in numbers} if result.pyramid else {}
+    if result.big:
+        options["bigtiff"] = True
+    return options
+
+
+def _dressed(image: pyvips.Image, result: Result) -> pyvips.Image:
+    """The picture with everything that is to be known of it."""
+    color = result.bands >= 3
+    kinds = {"uint8": ("b-w", "srgb"), "uint16": ("grey16", "rgb16"), "float32": ("b-w", "scrgb")}
+    image = image.copy(interpretation=kinds[result.dtype][color])
+    for name in image.get_fields():
+        if name.startswith(_KEPT):
+            image.remove(name)
+    if result.like is not None:
+        image = _informed(image, result.like, format_of(result.target))
+    blob = load_vips().GValue.blob_type
+    if result.profile:
+        image.set_type(blob, "icc-profile-data", result.profile)
+    if result.note:
+        _add_note(image, result.note)
+    if not format_of(result.target).turns and image.get_typeof("orientation"):
+        image = image.copy_memory().autorot()
+    return image
+
+
+def _informed(image: pyvips.Image, like: Page, form: Format) -> pyvips.Image:
+    """With the metadata of a page, as the format takes it."""
+    value = load_vips().GValue
+    image = image.copy(xres=like.header.xres, yres=like.header.yres)
+    origins = [like.header]
+    if like.tags and not form.pages:
+        origins.append(_with_exif(exif_block(described(like.tags))))
+    for origin in origins:
+        for name in origin.get_fields():
+            if name.startswith(_KEPT) and not (form.pages and name.startswith(_ADDED_AS_TAGS)):
+                image.set_type(origin.get_typeof(name), name, origin.get(name))
+    if like.tags and form is _JPEG and (press := press_block(like.tags)):
+        image.set_type(value.blob_type, "iptc-data", press)
+    elif like.tags:
+        image.remove("iptc-data")
+    if not image.get_typeof("image-description") and image.get_typeof(_EXIF_DESCRIPTION):
+        image.set_type(value.gstr_type, "image-description", _plain(str(image.get(_EXIF_DESCRIPTION))))
+    return image
+
+
+def _with_exif(block: bytes) -> pyvips.Image:
+    """A picture that has this EXIF block: libvips takes blocks apart where it reads them, and only there."""
+    vips = load_vips()
+    dot: bytes = vips.Image.black(1, 1).jpegsave_buffer()
+    if len(block) > _SEGMENT_BYTES:
+        return vips.Image.new_from_buffer(dot, "")
+    return vips.Image.new_from_buffer(dot[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + dot[2:], "")
+
+
+def _add_note(image: pyvips.Image, note: str) -> None:
+    """Say it where people look (the description), and where programs do (XMP)."""
+    value = load_vips().GValue
+    for name in ("image-description", _EXIF_DESCRIPTION):  # TIFF's own, and that of the others
+        own = _plain(str(image.get(name))) if image.get_typeof(name) else ""
+        text = own if note in own else "; ".join(filter(None, (own, note)))
+        # libvips cuts EXIF text at its first bracket, taking the rest for its own remark
+        image.set_type(value.gstr_type, name, text.translate(_SQUARE) if name == _EXIF_DESCRIPTION else text)
+    packet = bytes(image.get("xmp-data")) if image.get_typeof("xmp-data") else _EMPTY_XMP
+    image.set_type(value.blob_type, "xmp-data", noted_xmp(packet, note))
+
+
+def noted_xmp(packet: bytes, note: str) -> bytes:
+    """An XMP packet with a note, and the IPTC's word for pictures that a trained network had a part in.
+
+    A packet that is not made as the standard wants it stays as it is.
+    """
+    head, end, rest = packet.rpartition(b"</rdf:RDF>")
+    if not end or note.encode() in packet:
+        return packet
+    kind = b"" if b"DigitalSourceType" in packet else _SOURCE_TYPE
+    words = escape(note, {'"': "&quot;"}).encode()
+    added = b'<rdf:Description rdf:about="" xmlns:edgecolor="urn:edgecolor:1.0/" edgecolor:Note="' + words + b'"' + kind + b"/>"
+    return head + added + end + rest
+
+
+def _tags(like: Page | None) -> Tags:
+    """What goes into a TIFF besides what libvips writes."""
+    if like is None:
+        return {}
+    if like.tags:
+        return described(like.tags)
+    tags: Tags = {}
+    if like.header.get_typeof("exif-data"):
+        tags |= exif_tags(bytes(like.header.get("exif-data")))
+    if like.header.get_typeof("iptc-data"):
+        tags |= press_tags(bytes(like.header.get("iptc-data")))
+    return tags
+
+
+def _plain(shown: str) -> str:
+    """EXIF text without what libvips shows behind it: itself again, its type and length in brackets."""
+    found = re.fullmatch(r"(.*) \(\1, \w+, \d+ components, \d+ bytes\)", shown, re.DOTALL)
+    return found[1] if found else shown

@@ -1,0 +1,386 @@
+"""What libvips neither tells of a TIFF file nor takes for one: its directories, their tags, and pages of any size.
+
+Tags are read from files and from EXIF blocks, which are small TIFF files, and are added to files that libvips wrote.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import struct
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+
+_WIDTHS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+"""Bytes of one value of each type of TIFF 6.0 and BigTIFF."""
+
+_FRACTIONS = (5, 10)
+"""Types whose value is two numbers of half its bytes."""
+
+_POINTS_TO_DATA = frozenset({273, 324})
+"""StripOffsets, TileOffsets: places in the file."""
+
+_POINTS_TO_TAGS = frozenset({330, 34665, 34853, 40965})
+"""SubIFDs, EXIF, GPS, Interoperability: places of further directories."""
+
+ENCODING = frozenset({254, 255, *range(256, 260), 262, 263, 264, 265, 266, *range(273, 285), 288, 289, 290, 291, 292, 293, 296})
+ENCODING |= {301, *range(317, 326), 330, *range(332, 348), *range(512, 522), *range(529, 533), 700, 34675}
+"""Tags of how pixels are stored, and those that libvips itself writes: orientation, resolution, XMP, profile."""
+
+_IPTC, _PHOTOSHOP = 33723, 34377
+_PRESS_MARK = b"Photoshop 3.0\0"
+_IPTC_MARK = b"8BIM\x04\x04\0\0"
+"""Of the resource that holds the IPTC record, without a name."""
+
+_VALUES_MAX = 1 << 28
+"""Bytes of one tag beyond which it is damage."""
+
+
+class TiffError(ValueError):
+    """Directories that lead nowhere."""
+
+
+@dataclass(frozen=True)
+class Tag:
+    """One value, or several, of one type."""
+
+    kind: int
+    """Type as TIFF numbers them."""
+    data: bytes
+    """The values, little-endian."""
+    below: Tags | None = None
+    """Of a tag that points to tags, those."""
+
+    @property
+    def count(self) -> int:
+        """How many values."""
+        return len(self.data) // _WIDTHS[self.kind]
+
+    @property
+    def numbers(self) -> list[int]:
+        """The values as whole numbers."""
+        return np.frombuffer(self.data, f"<u{_WIDTHS[self.kind]}").tolist() if _WIDTHS[self.kind] <= 8 else []
+
+
+Tags = dict[int, Tag]
+"""Of one directory, by number."""
+
+
+def read_directories(file: IO[bytes]) -> list[Tags]:
+    """The tags of every directory of a TIFF file or block, without the places of its pixels.
+
+    Raises:
+        TiffError: It is no TIFF, or its directories are damaged.
+    """
+    form, offset = _start(file)
+    directories: list[Tags] = []
+    seen = set()
+    while offset and offset not in seen:
+        seen.add(offset)
+        entries, offset = _entries(file, form, offset)
+        directories.append(_tags(file, form, entries))
+    return directories
+
+
+def described(tags: Tags) -> Tags:
+    """Those tags that say something about the picture, and not how it is stored."""
+    return {number: tag for number, tag in tags.items() if number not in ENCODING}
+
+
+def exif_tags(block: bytes) -> Tags:
+    """What an EXIF block, as libvips holds it, says about the picture; nothing if it is damaged."""
+    try:
+        directories = read_directories(io.BytesIO(block.removeprefix(b"Exif\0\0")))
+    except TiffError:
+        return {}
+    return described(directories[0]) if directories else {}
+
+
+def exif_block(tags: Tags) -> bytes:
+    """The EXIF block that holds these tags."""
+    file = io.BytesIO(b"II*\0" + bytes(4))
+    _write_directory(file, _CLASSIC, _NO_ENTRIES, tags, 4)
+    return b"Exif\0\0" + file.getvalue()
+
+
+def press_tags(block: bytes) -> Tags:
+    """The IPTC record and Photoshop's resources that a JPEG holds, as TIFF's tags."""
+    if not block.startswith(_PRESS_MARK):
+        return {_IPTC: Tag(7, block)}
+    resources = block.removeprefix(_PRESS_MARK)
+    begin = resources.find(_IPTC_MARK)
+    tags = {_PHOTOSHOP: Tag(7, resources)}
+    if begin >= 0:
+        length = int.from_bytes(resources[begin + 8 : begin + 12], "big")
+        tags[_IPTC] = Tag(7, resources[begin + 12 : begin + 12 + length])
+    return tags
+
+
+def press_block(tags: Tags) -> bytes:
+    """The inverse of :func:`press_tags`; nothing if there are none."""
+    if _PHOTOSHOP in tags:
+        return _PRESS_MARK + tags[_PHOTOSHOP].data
+    if _IPTC not in tags:
+        return b""
+    data = tags[_IPTC].data
+    return _PRESS_MARK + _IPTC_MARK + len(data).to_bytes(4, "big") + data + bytes(len(data) % 2)
+
+
+def add_tags(path: Path, tags: Tags) -> None:
+    """Add tags to the first directory of a file written by libvips. Those it has stay as they are."""
+    with path.open("r+b") as file:
+        form, offset = _start(file)
+        entries, following = _entries(file, form, offset)
+        held = {entry.number for entry in entries}
+        new = {number: tag for number, tag in tags.items() if number not in held}
+        if new:
+            _write_directory(file, form, (entries, following), new, form.first)
+
+
+def add_page(path: Path, page: Path) -> None:
+    """Put the pictures of one file behind those of another. Both were written by libvips, in the same form."""
+    with path.open("r+b") as file:
+        form, offset = _start(file)
+        pointer = form.first
+        while offset:
+            pointer = offset + form.count_bytes + _count(file, form, offset) * form.entry_bytes
+            _, offset = _entries(file, form, offset)
+        base = _end(file)
+        with page.open("rb") as other:
+            shutil.copyfileobj(other, file, 1 << 20)
+            first = _start(other)[1]
+        _put(file, pointer, struct.pack(form.place, base + first))
+        _move(file, form, base + first, base)
+
+
+def header(size: tuple[int, int], bands: int, dtype: npt.DTypeLike, rows: int) -> bytes:
+    """The beginning of an uncompressed BigTIFF whose pixels follow at once, top to bottom, ``rows`` to a strip.
+
+    Args:
+        size: Height and width in pixels.
+        bands: 1, 3, or one more for alpha.
+        dtype: uint8, uint16 or float32.
+        rows: Of every strip but the last.
+    """
+    height, width = size
+    kind = np.dtype(dtype)
+    strips = -(-height // rows)
+    row_bytes = width * bands * kind.itemsize
+    color = bands >= 3
+    numbers = {
+        256: (4, [width]),
+        257: (4, [height]),
+        258: (3, [8 * kind.itemsize] * bands),
+        259: (3, [1]),
+        262: (3, [2 if color else 1]),
+        273: (16, [0] * strips),
+        277: (3, [bands]),
+        278: (4, [rows]),
+        279: (16, [min(rows, height - row) * row_bytes for row in range(0, height, rows)]),
+        284: (3, [1]),
+        339: (3, [3 if kind.kind == "f" else 1] * bands),
+    }
+    if bands in (2, 4):
+        numbers[338] = (3, [2])
+    tags = {number: Tag(kind, np.array(values, f"<u{_WIDTHS[kind]}").tobytes()) for number, (kind, values) in numbers.items()}
+    file = io.BytesIO()
+    for _ in range(2):  # the second time with the offsets, now that the length is known
+        begin = -(-len(file.getvalue()) // 16) * 16
+        tags[273] = Tag(16, (begin + np.arange(strips, dtype="<u8") * (rows * row_bytes)).tobytes())
+        file = io.BytesIO(b"II+\0" + struct.pack("<HHQ", 8, 0, 0))
+        _write_directory(file, _BIG, _NO_ENTRIES, tags, 8)
+    return file.getvalue().ljust(begin, b"\0")
+
+
+@dataclass(frozen=True)
+class _Form:
+    """Byte order, and whether places take 8 bytes or 4."""
+
+    order: str
+    big: bool
+
+    @property
+    def first(self) -> int:
+        """Where the place of the first directory stands."""
+        return 8 if self.big else 4
+
+    @property
+    def place(self) -> str:
+        """Of a place in the file."""
+        return self.order + ("Q" if self.big else "I")
+
+    @property
+    def place_bytes(self) -> int:
+        return 8 if self.big else 4
+
+    @property
+    def count_bytes(self) -> int:
+        """Of the number of entries that a directory begins with."""
+        return 8 if self.big else 2
+
+    @property
+    def entry_bytes(self) -> int:
+        return 20 if self.big else 12
+
+
+_CLASSIC, _BIG = _Form("<", big=False), _Form("<", big=True)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One line of a directory."""
+
+    number: int
+    kind: int
+    count: int
+    field: bytes
+    """The values themselves where they fit, else the place where they are."""
+
+
+_Directory = tuple[list[_Entry], int]
+"""The lines of a directory, and the place of the next directory, 0 after the last."""
+
+_NO_ENTRIES: _Directory = ([], 0)
+
+
+def _start(file: IO[bytes]) -> tuple[_Form, int]:
+    mark = _get(file, 0, 8)
+    order = {b"II": "<", b"MM": ">"}.get(mark[:2])
+    version = struct.unpack(f"{order}H", mark[2:4])[0] if order else 0
+    if order is None or version not in (42, 43):
+        raise TiffError("it does not begin as a TIFF")
+    form = _Form(order, big=version == 43)
+    return form, struct.unpack(form.place, _get(file, form.first, form.place_bytes))[0]
+
+
+def _count(file: IO[bytes], form: _Form, offset: int) -> int:
+    number: int = struct.unpack(form.order + ("Q" if form.big else "H"), _get(file, offset, form.count_bytes))[0]
+    if number > 65535:
+        raise TiffError(f"a directory claims {number} tags")
+    return number
+
+
+def _entries(file: IO[bytes], form: _Form, offset: int) -> _Directory:
+    count = _count(file, form, offset)
+    raw = _get(file, offset + form.count_bytes, count * form.entry_bytes + form.place_bytes)
+    entries = []
+    for start in range(0, count * form.entry_bytes, form.entry_bytes):
+        number, kind, values = struct.unpack_from(form.order + ("HHQ" if form.big else "HHI"), raw, start)
+        end = start + form.entry_bytes
+        entries.append(_Entry(number, kind, values, raw[end - form.place_bytes : end]))
+    return entries, struct.unpack_from(form.place, raw, count * form.entry_bytes)[0]
+
+
+def _place(form: _Form, entry: _Entry) -> int:
+    """Where the values are, 0 if in the line itself."""
+    if entry.count * _WIDTHS[entry.kind] <= form.place_bytes:
+        return 0
+    found: int = struct.unpack(form.place, entry.field)[0]
+    return found
+
+
+def _values(file: IO[bytes], form: _Form, entry: _Entry) -> bytes:
+    """Little-endian."""
+    length = entry.count * _WIDTHS[entry.kind]
+    if length > _VALUES_MAX:
+        raise TiffError(f"the tag {entry.number} claims {length} bytes")
+    place = _place(form, entry)
+    raw = _get(file, place, length) if place else entry.field[:length]
+    unit = _WIDTHS[entry.kind] // (2 if entry.kind in _FRACTIONS else 1)
+    return raw if form.order == "<" or unit == 1 else np.frombuffer(raw, f">u{unit}").astype(f"<u{unit}").tobytes()
+
+
+def _tags(file: IO[bytes], form: _Form, entries: list[_Entry]) -> Tags:
+    wanted = (entry for entry in entries if entry.kind in _WIDTHS and entry.number not in _POINTS_TO_DATA)
+    return {entry.number: _tag(file, form, entry) for entry in wanted}
+
+
+def _tag(file: IO[bytes], form: _Form, entry: _Entry) -> Tag:
+    tag = Tag(entry.kind, _values(file, form, entry))
+    if entry.number not in _POINTS_TO_TAGS or entry.number == 330 or not tag.numbers:
+        return tag
+    try:
+        below, _ = _entries(file, form, tag.numbers[0])
+        return replace(tag, below=_tags(file, form, below))
+    except TiffError:
+        return replace(tag, below={})
+
+
+def _write_directory(file: IO[bytes], form: _Form, old: _Directory, tags: Tags, pointer: int) -> None:
+    """Write a directory of old entries and new tags at the end, and its place at ``pointer``."""
+    entries, following = old
+    lines = [*entries, *(_written(file, form, number, tag) for number, tag in tags.items())]
+    offset = _end(file)
+    body = b"".join(
+        struct.pack(form.order + ("HHQ" if form.big else "HHI"), line.number, line.kind, line.count) + line.field
+        for line in sorted(lines, key=lambda line: line.number)
+    )
+    file.write(struct.pack(form.order + ("Q" if form.big else "H"), len(lines)) + body + struct.pack(form.place, following))
+    _put(file, pointer, struct.pack(form.place, offset))
+
+
+def _written(file: IO[bytes], form: _Form, number: int, tag: Tag) -> _Entry:
+    """The line for a tag, whose values are written at the end of the file where they do not fit."""
+    if tag.below is not None:
+        spot = _end(file)
+        file.write(bytes(form.place_bytes))
+        _write_directory(file, form, _NO_ENTRIES, tag.below, spot)
+        return _Entry(number, 16 if form.big else 4, 1, _get(file, spot, form.place_bytes))
+    if len(tag.data) <= form.place_bytes:
+        return _Entry(number, tag.kind, tag.count, tag.data.ljust(form.place_bytes, b"\0"))
+    offset = _end(file)
+    file.write(tag.data)
+    return _Entry(number, tag.kind, tag.count, struct.pack(form.place, offset))
+
+
+def _move(file: IO[bytes], form: _Form, offset: int, base: int) -> None:
+    """Make a chain of directories right that was copied ``base`` bytes further on."""
+    while offset:
+        entries, following = _entries(file, form, offset)
+        for index, entry in enumerate(entries):
+            line = offset + form.count_bytes + index * form.entry_bytes
+            place = _place(form, entry)
+            if place:
+                _put(file, line + form.entry_bytes - form.place_bytes, struct.pack(form.place, place + base))
+            if entry.number in _POINTS_TO_DATA | _POINTS_TO_TAGS:
+                _move_values(file, form, line, base)
+        next_offset = following + base if following else 0
+        _put(file, offset + form.count_bytes + len(entries) * form.entry_bytes, struct.pack(form.place, next_offset))
+        offset = next_offset
+
+
+def _move_values(file: IO[bytes], form: _Form, line: int, base: int) -> None:
+    """The same for the places that a tag holds, whose line begins at ``line`` and is right already."""
+    raw = _get(file, line, form.entry_bytes)
+    number, kind, count = struct.unpack_from(form.order + ("HHQ" if form.big else "HHI"), raw)
+    entry = _Entry(number, kind, count, raw[-form.place_bytes :])
+    unit = f"<u{_WIDTHS[entry.kind]}"
+    moved = np.frombuffer(_values(file, form, entry), unit) + np.array(base, unit)
+    _put(file, _place(form, entry) or line + form.entry_bytes - form.place_bytes, moved.tobytes())
+    if entry.number in _POINTS_TO_TAGS:
+        for below in moved.tolist():
+            _move(file, form, below, base)
+
+
+def _get(file: IO[bytes], offset: int, length: int) -> bytes:
+    file.seek(offset)
+    found = file.read(length)
+    if len(found) < length:
+        raise TiffError(f"it ends before byte {offset + length}")
+    return found
+
+
+def _put(file: IO[bytes], offset: int, data: bytes) -> None:
+    file.seek(offset)
+    file.write(data)
+
+
+def _end(file: IO[bytes]) -> int:
+    """Move to the end, to an even place as TIFF wants it, and say where that is."""
+    offset = file.seek(0, io.SEEK_END)
+    file.write(bytes(offset % 2))
+    return offset + offset % 2
