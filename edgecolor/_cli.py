@@ -64,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     video = _command(commands, "video", _video, "colour a film; sound, timing and its own brightness are kept")
     video.add_argument("source", type=Path, metavar="IN", help="film, in any container FFmpeg reads")
     video.add_argument("-o", "--out", type=Path, metavar="OUT", help="film to write (default: IN-colour)")
+    video.add_argument("--reference", type=Path, metavar="FILE", help="a colour photograph whose colours to keep throughout")
     video.add_argument("--codec", default="auto", help="auto, hardware, or FFmpeg's name of an encoder (default: auto)")
     video.add_argument("--crf", type=int, help="quality of the encoder, smaller is better")
     video.add_argument("--preview", action="store_true", help="ten seconds from the middle only, grey beside coloured")
@@ -218,10 +219,10 @@ def _video(options: argparse.Namespace) -> int:
     target = options.out or options.source.with_name(
         f"{options.source.stem}-{'preview' if options.preview else 'colour'}{suffix}"
     )
+    reference = None if options.reference is None else read_picture(options.reference)
+    chosen = {"codec": options.codec, "crf": options.crf, "preview": options.preview}
     with _film_progress() as progress:
-        _open(options).video(
-            options.source, target, codec=options.codec, crf=options.crf, preview=options.preview, progress=progress
-        )
+        _open(options).video(options.source, target, reference=reference, **chosen, progress=progress)
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from numbers import Real
 from os import PathLike, fspath
 from pathlib import Path
@@ -25,6 +26,7 @@ from edgecolor._hints import Hint, check_hints, hint_planes, hint_points, palett
 from edgecolor._luma import Luma, Plane, read_luma
 from edgecolor._models import ModelFile, ModelName, Precision, find_model
 from edgecolor._planes import Coding, Matrix, chroma_of_frame, matrix_of
+from edgecolor._steady import SteadyColorizer, reference_of
 from edgecolor._video import Progress, color_film
 
 if TYPE_CHECKING:
@@ -284,11 +286,36 @@ class Colorizer:
 
         return f"coloured by edgecolor {__version__} with {self._model.model} {self._model.precision}; colours are estimates"
 
+    def steady(self, *, reference: Picture | None = None) -> SteadyColorizer:
+        """A colorizer for the frames of one film or camera, whose colours hold still from frame to frame.
+
+        Args:
+            reference: (H, W, 3) a colour picture whose colours to keep: where it shows what a frame shows its own are taken,
+                elsewhere they are preferred where the network hesitates.
+
+        Raises:
+            ImageError: The reference is not a colour picture.
+        """
+        picture = None if reference is None else self._ordered(reference)
+        preference = None if picture is None else palette_weights(picture)
+        decide = partial(self._decide, preference)
+        return SteadyColorizer(decide, self._ordered, None if picture is None else reference_of(picture))
+
+    def _decide(self, preference: Plane | None, lightness: Plane) -> Plane:
+        """(3, h, w) a*, b*, confidence on cells for the L* of a grid."""
+        planes = np.zeros((1, 4, *lightness.shape), np.float32)
+        planes[0, 0] = lightness
+        if preference is None:
+            return self._engine.run(planes, "colors")[0][0]  # type: ignore[no-any-return]
+        ab, confidence, _ = self._judge(planes, preference, 1.0)
+        return np.concatenate([ab.transpose(2, 0, 1), confidence[None]])
+
     def video(  # noqa: PLR0913  # every choice has a default
         self,
         source: str | PathLike[str],
         target: str | PathLike[str],
         *,
+        reference: Picture | None = None,
         codec: str = "auto",
         crf: int | None = None,
         preview: bool = False,
@@ -301,6 +328,7 @@ class Colorizer:
         Args:
             source: Any container that FFmpeg reads.
             target: Where to write; its ending names the container. It appears whole or not at all.
+            reference: A colour picture whose colours to keep throughout, as for :meth:`steady`.
             codec: "auto", "hardware", or FFmpeg's name of an encoder, such as "libx265" or "ffv1".
             crf: Quality of the encoder, smaller is better.
             preview: Write ten seconds from the film's middle, grey beside coloured, without sound.
@@ -310,9 +338,10 @@ class Colorizer:
             SourceError: A film that cannot be read or written, is damaged or has no pictures.
             ImageError: A target of unknown format, or the source itself.
         """
+        steady = self.steady(reference=reference)
 
         def write_chroma(y: Picture, coding: Coding, out: tuple[Picture, Picture]) -> None:
-            chroma_of_frame(y, self._chroma_of, coding, out)
+            steady.chroma_planes(y, **coding._asdict(), out=out)
 
         color_film(source, target, write_chroma, Encoding(codec, crf), preview=preview, progress=progress)
 

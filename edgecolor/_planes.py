@@ -83,6 +83,8 @@ def _check_coding(y: Plane, coding: Coding) -> None:
 def _check_out(out: Planes | None, size: tuple[int, int], dtype: np.dtype[Any]) -> Planes | None:
     if out is None:
         return None
+    if not isinstance(out, (tuple, list)) or len(out) != 2:
+        raise ImageError(f"out must be two writeable arrays {dtype} {size}, got {type(out).__name__}")
     for plane in out:
         if not isinstance(plane, np.ndarray) or plane.shape != size or plane.dtype != dtype or not plane.flags.writeable:
             found = f"{plane.dtype} {plane.shape}" if isinstance(plane, np.ndarray) else repr(plane)

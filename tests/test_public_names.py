@@ -26,6 +26,7 @@ ORDER = (
     "_source",
     "_tiff",
     "_explain",
+    "_steady",
     "_frame",
     "_planes",
     "_engine",
