@@ -4,6 +4,8 @@ colorizer = edgecolor.load()
 rgb = colorizer(gray)
 """
 
+from edgecolor._camera import Camera, camera
+from edgecolor._capture import Frame
 from edgecolor._colorizer import Colorization, Colorizer, load
 from edgecolor._errors import (
     EdgecolorError,
@@ -19,15 +21,18 @@ from edgecolor._hints import Hint
 __version__ = "0.1.0"
 
 __all__ = [
+    "Camera",
     "Colorization",
     "Colorizer",
     "EdgecolorError",
     "EngineBuildError",
     "EngineUnavailableError",
+    "Frame",
     "Hint",
     "ImageError",
     "ModelIntegrityError",
     "SourceError",
     "UnknownModelError",
+    "camera",
     "load",
 ]

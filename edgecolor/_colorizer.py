@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from numbers import Real
@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edgecolor._capture import Frame
 from edgecolor._chroma import ChromaField, colored, guide
 from edgecolor._color import decode_bins
 from edgecolor._engine import Engine, EngineName, FrameEngine, choose_engine, open_engine
@@ -309,6 +310,16 @@ class Colorizer:
             return self._engine.run(planes, "colors")[0][0]  # type: ignore[no-any-return]
         ab, confidence, _ = self._judge(planes, preference, 1.0)
         return np.concatenate([ab.transpose(2, 0, 1), confidence[None]])
+
+    def stream(self, frames: Iterable[Frame | Picture], *, reference: Picture | None = None) -> Iterator[Picture]:
+        """Colour frames as they come, their colours held still: (H, W, 3) sRGB for each.
+
+        Args:
+            frames: A camera, or any iterable of its frames or of arrays as for calling the colorizer.
+            reference: As for :meth:`steady`.
+        """
+        steady = self.steady(reference=reference)
+        return (steady(frame.grey if isinstance(frame, Frame) else frame) for frame in frames)
 
     def video(  # noqa: PLR0913  # every choice has a default
         self,

@@ -6,7 +6,7 @@ Knows nothing of models: it is handed a function that writes the chroma planes f
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -115,6 +115,18 @@ def color_film(  # noqa: PLR0913  # what the user may choose
             out.close()
 
 
+def film_frames(source: Path) -> Generator[VideoFrame, None, None]:
+    """All frames of a film, in the order of their time.
+
+    Raises:
+        SourceError: It cannot be read, has no pictures, is damaged or cut off.
+    """
+    with _opened(source) as film:
+        for packet in _packets(film, source):
+            if packet.stream is film.streams.video[0]:
+                yield from _decoded(packet, source)
+
+
 def _check_target(source: Path, target: Path) -> None:
     try:
         same = target.samefile(source)
@@ -141,12 +153,13 @@ def _opened(source: Path) -> InputContainer:
 
 
 def _first_frame(source: Path) -> VideoFrame:
-    """The first frame, which knows what the file's head may not: size, format, rotation."""
-    with _opened(source) as film:
-        for packet in _packets(film, source):
-            if packet.stream is film.streams.video[0]:
-                for frame in _decoded(packet, source):
-                    return frame
+    """It knows what the file's head may not: size, format, rotation."""
+    frames = film_frames(source)
+    try:
+        for frame in frames:
+            return frame
+    finally:
+        frames.close()
     raise SourceError(f"{source} has a video track without a single frame")
 
 

@@ -19,6 +19,8 @@ ORDER = (
     "__main__",
     "_cli",
     "_colorizer",
+    "_camera",
+    "_capture",
     "_video",
     "_ffmpeg",
     "_image",
