@@ -6,14 +6,15 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
 
 import edgecolor
+from edgecolor._cli_video import add_video_commands
 from edgecolor._engine import EngineName, installed_engines, why_not_tensorrt
 from edgecolor._errors import EdgecolorError
 from edgecolor._explain import report, report_figures
@@ -22,7 +23,6 @@ from edgecolor._models import ModelName, Precision, find_model, registry
 from edgecolor._plans import plans_folder, write_options
 from edgecolor._source import read_picture
 from edgecolor._target import FORMATS, check_target, write_picture
-from edgecolor._video import Progress
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -61,14 +61,7 @@ def parser() -> argparse.ArgumentParser:
     _add_model(explain)
     _add_steering(explain)
 
-    video = _command(commands, "video", _video, "colour a film; sound, timing and its own brightness are kept")
-    video.add_argument("source", type=Path, metavar="IN", help="film, in any container FFmpeg reads")
-    video.add_argument("-o", "--out", type=Path, metavar="OUT", help="film to write (default: IN-colour)")
-    video.add_argument("--reference", type=Path, metavar="FILE", help="a colour photograph whose colours to keep throughout")
-    video.add_argument("--codec", default="auto", help="auto, hardware, or FFmpeg's name of an encoder (default: auto)")
-    video.add_argument("--crf", type=int, help="quality of the encoder, smaller is better")
-    video.add_argument("--preview", action="store_true", help="ten seconds from the middle only, grey beside coloured")
-    _add_model(video)
+    add_video_commands(partial(_command, commands), _add_model)
 
     models = _command(commands, "models", _models, "list the models, checked")
     models.add_argument("--json", action="store_true", help="print everything known of them as JSON")
@@ -99,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    command.set_defaults(run=run, usage_error=command.error)
+    command.set_defaults(run=run, usage_error=command.error, open_colorizer=_open)
     return command
 
 
@@ -212,35 +205,6 @@ def _explain(options: argparse.Namespace) -> int:
     else:
         print(f"{target}: sure of {figures['share_sure']:.0%} of the picture, guesses {figures['share_guess']:.0%}")
     return 0
-
-
-def _video(options: argparse.Namespace) -> int:
-    suffix = options.source.suffix or ".mp4"
-    target = options.out or options.source.with_name(
-        f"{options.source.stem}-{'preview' if options.preview else 'colour'}{suffix}"
-    )
-    reference = None if options.reference is None else read_picture(options.reference)
-    chosen = {"codec": options.codec, "crf": options.crf, "preview": options.preview}
-    with _film_progress() as progress:
-        _open(options).video(options.source, target, reference=reference, **chosen, progress=progress)
-    return 0
-
-
-@contextmanager
-def _film_progress() -> Iterator[Callable[[Progress], object] | None]:
-    """A bar with rate and time left, where somebody is looking."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from tqdm import tqdm
-
-    with tqdm(unit="frame") as bar:
-
-        def show(progress: Progress) -> None:
-            bar.total = progress.total
-            bar.update(progress.frames - bar.n)
-
-        yield show
 
 
 def _models(options: argparse.Namespace) -> int:

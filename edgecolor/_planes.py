@@ -125,3 +125,19 @@ def _levels(full_range: bool, bits: int) -> npt.NDArray[np.uint8]:  # noqa: FBT0
     black, white = (0, 2**bits - 1) if full_range else (16 * steps, 235 * steps)
     levels: npt.NDArray[np.float64] = np.clip((np.arange(2**bits) - black) * (255 / (white - black)), 0, 255)
     return np.rint(levels).astype(np.uint8)
+
+
+def rgb_of_frame(y: Plane, chroma: Planes, coding: Coding, width_max: int | None = None) -> npt.NDArray[np.uint8]:
+    """The (h, w, 3) uint8 R'G'B' picture that a Y plane and its chroma make, to look at; no wider than ``width_max``."""
+    shift = coding.bits - 8
+    height, width = y.shape
+    if width_max is not None and width > width_max:
+        height, width = max(1, round(height * width_max / width)), width_max
+    eight = [plane if shift == 0 else (plane >> shift).astype(np.uint8) for plane in (y, *chroma)]
+    codes = cv2.merge([cv2.resize(np.ascontiguousarray(p), (width, height), interpolation=cv2.INTER_AREA) for p in eight])
+    red, green, blue = LUMA_WEIGHTS[matrix_of(coding, y.shape[0])]
+    luma, chroma_scale, black = (1.0, 1.0, 0) if coding.full_range else (255 / 219, 255 / 224, 16)
+    to_red, to_blue = 2 * (1 - red) * chroma_scale, 2 * (1 - blue) * chroma_scale
+    rows = np.array([[luma, 0, to_red], [luma, -to_blue * blue / green, -to_red * red / green], [luma, to_blue, 0]])
+    offsets = -rows @ np.array([black, 128, 128])
+    return cv2.transform(codes, np.column_stack([rows, offsets]))  # type: ignore[return-value]

@@ -1,0 +1,117 @@
+"""The commands for films and cameras."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from edgecolor._camera import camera as open_camera
+from edgecolor._ffmpeg import Encoding
+from edgecolor._live import Recording, Window, watch
+from edgecolor._serve import Page
+from edgecolor._source import read_picture
+from edgecolor._video import Progress
+
+
+def add_video_commands(
+    add: Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser],
+    add_model: Callable[[argparse.ArgumentParser], None],
+) -> None:
+    """Add ``video`` and ``camera``: ``add`` makes a command, ``add_model`` gives it the options for the model."""
+    video = add("video", _video, "colour a film; sound, timing and its own brightness are kept")
+    video.add_argument("source", type=Path, metavar="IN", help="film, in any container FFmpeg reads")
+    video.add_argument("-o", "--out", type=Path, metavar="OUT", help="film to write (default: IN-colour)")
+    video.add_argument("--reference", type=Path, metavar="FILE", help="a colour photograph whose colours to keep throughout")
+    video.add_argument("--codec", default="auto", help="auto, hardware, or FFmpeg's name of an encoder (default: auto)")
+    video.add_argument("--crf", type=int, help="quality of the encoder, smaller is better")
+    video.add_argument("--preview", action="store_true", help="ten seconds from the middle only, grey beside coloured")
+    add_model(video)
+
+    camera = add("camera", _camera, "colour a live camera: show it, serve it to a browser, record it")
+    camera.add_argument("source", metavar="SOURCE", help="csi://0, /dev/video0, rtsp://…, a film, or a folder of frames")
+    camera.add_argument("--show", action="store_true", help="in a window; Escape or q ends it")
+    camera.add_argument(
+        "--serve", nargs="?", const="127.0.0.1:8000", metavar="HOST:PORT", help="as a web page (default: 127.0.0.1:8000)"
+    )
+    camera.add_argument("-o", "--out", type=Path, metavar="OUT", help="film to write, or a virtual camera such as /dev/video9")
+    camera.add_argument(
+        "--size", type=_size, default=(1920, 1080), metavar="WxH", help="asked of a camera (default: 1920x1080)"
+    )
+    camera.add_argument("--rate", type=int, default=30, help="frames a second of a camera (default: 30)")
+    camera.add_argument("--give-up", type=float, default=30.0, metavar="SECONDS", help="without a frame (default: 30)")
+    camera.add_argument("--frames", type=int, metavar="N", help="end after so many")
+    camera.add_argument("--reference", type=Path, metavar="FILE", help="a colour photograph whose colours to keep throughout")
+    camera.add_argument("--codec", default="auto", help="of the film: auto, hardware, or FFmpeg's name (default: auto)")
+    add_model(camera)
+
+
+def _video(options: argparse.Namespace) -> int:
+    suffix = options.source.suffix or ".mp4"
+    target = options.out or options.source.with_name(
+        f"{options.source.stem}-{'preview' if options.preview else 'colour'}{suffix}"
+    )
+    reference = None if options.reference is None else read_picture(options.reference)
+    chosen = {"codec": options.codec, "crf": options.crf, "preview": options.preview}
+    with _film_progress() as progress:
+        options.open_colorizer(options).video(options.source, target, reference=reference, **chosen, progress=progress)
+    return 0
+
+
+@contextmanager
+def _film_progress() -> Iterator[Callable[[Progress], object] | None]:
+    """A bar with rate and time left, where somebody is looking."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(unit="frame") as bar:
+
+        def show(progress: Progress) -> None:
+            bar.total = progress.total
+            bar.update(progress.frames - bar.n)
+
+        yield show
+
+
+def _size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is not WxH, such as 1280x720")
+    return int(found[1]), int(found[2])
+
+
+def _camera(options: argparse.Namespace) -> int:
+    if not (options.show or options.serve or options.out):
+        options.usage_error("say where the colours should go: --show, --serve or --out")
+    logging.basicConfig(format="edgecolor: %(message)s", level=logging.WARNING)
+    reference = None if options.reference is None else read_picture(options.reference)
+    steady = options.open_colorizer(options).steady(reference=reference)
+    width, height = options.size
+    wish = {"width": width, "height": height, "rate": options.rate, "give_up": options.give_up}
+    shown = None
+    with ExitStack() as stack:
+        outputs: list[Any] = []
+        if options.serve:
+            host, _, port = options.serve.rpartition(":")
+            if not port.isdecimal():
+                options.usage_error(f"--serve {options.serve} is not HOST:PORT, such as 127.0.0.1:8000")
+            page = stack.enter_context(Page(options.source, host or "127.0.0.1", int(port)))
+            print(page.address, flush=True)
+            outputs.append(page)
+        if options.out:
+            outputs.append(stack.enter_context(Recording(options.out, Encoding(options.codec, fast=True))))
+        if options.show:
+            outputs.append(stack.enter_context(Window("edgecolor")))
+        frames = stack.enter_context(open_camera(options.source, **wish))
+        with suppress(KeyboardInterrupt):  # the usual way to end it
+            shown = watch(frames, steady, outputs, limit=options.frames)
+        count = 0 if shown is None else shown.count
+        print(f"edgecolor: {count} frames coloured, {frames.dropped} dropped", file=sys.stderr)
+    return 0
