@@ -82,7 +82,13 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument("--dla-core", type=int, metavar="N", help="run on this deep-learning accelerator, the rest on the GPU")
     build.add_argument("--hardware-compatible", action="store_true", help="plans for all GPUs from Ampere on, somewhat slower")
     build.add_argument("--version-compatible", action="store_true", help="plans that later TensorRT releases load")
-    build.add_argument("--compute-capability", metavar="X.Y", help="TensorRT-RTX: build for this GPU without having it")
+    build.add_argument(
+        "--compute-capability",
+        action="append",
+        default=[],
+        metavar="X.Y",
+        help="TensorRT-RTX: build for this GPU without having it",
+    )
     build.add_argument("--out-dir", type=Path, metavar="DIR", help="write the plans there, without running them")
 
     doctor = _command(commands, "doctor", _doctor, "say what is installed, what would run, and what is missing")
@@ -226,8 +232,10 @@ def _build(options: argparse.Namespace) -> int:
     from edgecolor._trt import BuildOptions, build_plan
     from edgecolor._trt_engine import TensorRtEngine, frame_profile, network_profile
 
-    names = ("workspace_mb", "dla_core", "hardware_compatible", "version_compatible", "compute_capability")
-    asked = BuildOptions(**{name: getattr(options, name) for name in names})
+    names = ("workspace_mb", "dla_core", "hardware_compatible", "version_compatible")
+    asked = BuildOptions(
+        **{name: getattr(options, name) for name in names}, compute_capabilities=tuple(options.compute_capability)
+    )
     file = find_model(options.model, options.precision, "tensorrt")
     frames = options.frame or [(1080, 1920)]
     if options.out_dir:

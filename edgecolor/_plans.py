@@ -99,8 +99,10 @@ def read_options() -> dict[str, Any]:
         options: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise EngineBuildError(f"cannot read {path}: {error}; delete it, or run edgecolor build again") from error
+    except OSError as error:
+        raise EngineBuildError(f"cannot read {path}: {error.strerror}; set {FOLDER_VARIABLE} to another folder") from error
+    except ValueError as error:
+        raise EngineBuildError(f"{path} is damaged: {error}; delete it, or run edgecolor build again") from error
     return options
 
 

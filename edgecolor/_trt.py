@@ -53,8 +53,19 @@ class BuildOptions:
     """A plan for all GPUs from Ampere on, somewhat slower."""
     version_compatible: bool = False
     """A plan that later TensorRT releases load."""
-    compute_capability: str | None = None
-    """TensorRT-RTX only: build for this GPU, such as "8.6", without having it."""
+    compute_capabilities: tuple[str, ...] = ()
+    """TensorRT-RTX only: build for these GPUs, such as "8.6", without having them."""
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> BuildOptions:
+        """From what ``asdict`` gave, after a trip through JSON."""
+        try:
+            known: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in options.items()
+            }
+            return cls(**known)
+        except TypeError as error:
+            raise EngineBuildError(f"build options of another release: {error}; run edgecolor build again") from error
 
 
 @cache
@@ -148,12 +159,12 @@ def build_plan(  # noqa: PLR0913  # the rest have defaults
         if not parser.parse_from_file(str(graph)):
             found = [parser.get_error(index) for index in range(parser.num_errors)]
             texts = "; ".join(f"{error.desc()} (node {error.node_name()})" for error in found)
-            raise EngineBuildError(f"{release(rt)} cannot read {graph}: {texts or said.errors()}")
+            raise EngineBuildError(f"{release(rt)} cannot read {graph}: {texts}; {said.errors()}")
         config = _configured(rt, builder, network, profile, options)
         cache_bytes = timing_cache.read_bytes() if timing_cache and timing_cache.exists() else b""
         timings = config.create_timing_cache(cache_bytes) if timing_cache else None
         if timings is not None:
-            config.set_timing_cache(timings, True)  # noqa: FBT003 -- positional in the bindings: a cache of another GPU is no error
+            config.set_timing_cache(timings, True)  # noqa: FBT003  # positional there; another GPU's cache is no error
         if progress and hasattr(rt, "IProgressMonitor"):
             config.progress_monitor = _monitor(rt, progress)
         plan = builder.build_serialized_network(network, config)
@@ -183,20 +194,38 @@ def _configured(rt: ModuleType, builder: Any, network: Any, profile: Profile, op
     if options.version_compatible:
         config.set_flag(rt.BuilderFlag.VERSION_COMPATIBLE)
         config.set_flag(rt.BuilderFlag.EXCLUDE_LEAN_RUNTIME)
-    if options.compute_capability is not None:
-        name = f"SM{options.compute_capability.replace('.', '')}"
-        if not hasattr(rt, "ComputeCapability") or not hasattr(rt.ComputeCapability, name):
-            raise EngineBuildError(f"{release(rt)} cannot build for compute capability {options.compute_capability!r}")
-        config.num_compute_capabilities = 1
-        config.set_compute_capability(getattr(rt.ComputeCapability, name), 0)
+    if options.compute_capabilities:
+        _aim(rt, config, options.compute_capabilities)
     config.profiling_verbosity = rt.ProfilingVerbosity.DETAILED
+    config.add_optimization_profile(_shapes(builder, network, profile))
+    return config
+
+
+def _shapes(builder: Any, network: Any, profile: Profile) -> Any:
     shapes = builder.create_optimization_profile()
     for index in range(network.num_inputs):
         name = network.get_input(index).name
         if name in profile:
             shapes.set_shape(name, *profile[name])
-    config.add_optimization_profile(shapes)
-    return config
+    return shapes
+
+
+def _aim(rt: ModuleType, config: Any, capabilities: tuple[str, ...]) -> None:
+    offered = offered_capabilities(rt)
+    unknown = [capability for capability in capabilities if capability not in offered]
+    if unknown:
+        known = ", ".join(offered) or "only for the GPU that it runs on"
+        raise EngineBuildError(f"{release(rt)} cannot build for compute capability {', '.join(unknown)}; it can for: {known}")
+    config.num_compute_capabilities = len(capabilities)
+    for index, capability in enumerate(capabilities):
+        config.set_compute_capability(offered[capability], index)
+
+
+def offered_capabilities(rt: ModuleType) -> dict[str, Any]:
+    """Compute capability -> what stands for it in the bindings; only TensorRT-RTX builds for GPUs that are not there."""
+    kinds = getattr(rt, "ComputeCapability", None)
+    names = [name for name in dir(kinds) if name.startswith("SM")] if kinds else []
+    return {f"{name[2:-1]}.{name[-1]}": getattr(kinds, name) for name in names}
 
 
 def _monitor(rt: ModuleType, progress: Progress) -> Any:

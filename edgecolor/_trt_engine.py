@@ -114,7 +114,7 @@ class TensorRtEngine:
 
     def __init__(self, file: ModelFile, options: BuildOptions | None = None, progress: Progress | None = None) -> None:
         tensorrt()
-        chosen = BuildOptions(**read_options()) if options is None else options
+        chosen = BuildOptions.of(read_options()) if options is None else options
         self._store = PlanStore(file, chosen, open_cuda(), progress)
         self._network = self._store.open("network", network_profile())
         self._frames: dict[tuple[Purpose, Shape], Plan] = {}
@@ -137,10 +137,12 @@ class TensorRtEngine:
         return tuple(np.concatenate([answer[name] for answer in answers]) for name in outputs)
 
     def serves(self, height: int, width: int) -> bool:
-        """Whether a whole-frame plan takes frames of a size: even sides, not tiny, not beyond the largest."""
+        """Whether a whole-frame plan takes frames of a size: even sides, at least twice the grid, not beyond the largest."""
+        rows, columns = grid_size(height, width)
         even = height % 2 == 0 == width % 2
-        large = height >= FRAME_LEAST[0] and width >= FRAME_LEAST[1]
-        return even and large and max(grid_size(height, width)) <= FRAME_GRID_MAX and _holds(height, width) is not None
+        # The graph averages half the frame onto the grid; a smaller frame would have to be enlarged
+        large = height >= max(FRAME_LEAST[0], 2 * rows) and width >= max(FRAME_LEAST[1], 2 * columns)
+        return even and large and max(rows, columns) <= FRAME_GRID_MAX and _holds(height, width) is not None
 
     def frame(self, purpose: Purpose, inputs: FrameInputs, out: tuple[Any, ...] | None = None) -> tuple[Array, ...]:
         """See :meth:`edgecolor._engine.FrameEngine.frame`."""

@@ -86,7 +86,8 @@ class Frame(nn.Module):
 
     def coefficients(self, half: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """Grey in [0, 1] of half the frame's size, averaged onto the grid, coloured there, as coefficients."""
-        grey = torch.matmul(torch.matmul(rows, half), columns)
+        # In float16, whose steps are a tenth of a level here: TensorRT-RTX has no float32 products for Turing
+        grey = torch.matmul(torch.matmul(rows.half(), half.half()), columns.half()).float()
         lightness = 116 * root_of(linear_of(grey)) - 16
         planes = functional.pad(lightness, [0, 0, 0, 0, 0, 3])
         colors, _ = self.decoded(planes)
