@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 import edgecolor
+from edgecolor._engine import why_not_tensorrt
 from edgecolor._models import Precision, find_model, registry
 
 ROOT = Path(__file__).parent.parent
@@ -50,15 +51,58 @@ def cases() -> dict[str, Case]:
         for precision in precisions()
         for threads in (1, 2)
     }
-    return bare | {
-        "frame": Case("1080p frame, 8-bit grey to RGB", partial(_picture, 1080, 1920, np.uint8)),
-        "chroma-planes": Case("1080p frame, Y to Cb and Cr", _chroma_planes),
-        "scan-8": Case("24 megapixels, 8-bit grey to RGB", partial(_picture, 4000, 6000, np.uint8)),
-        "scan-16": Case("24 megapixels, 16-bit grey to RGB", partial(_picture, 4000, 6000, np.uint16)),
-        "predict": Case("`predict()`, 1 megapixel, with its confidence", _predict),
-        "cli": Case("`edgecolor image`, from start to the picture on disk", _command_line),
-        "import": Case("`python -c 'import edgecolor'`", partial(_run, "-c", "import edgecolor")),
-    }
+    return (
+        bare
+        | {
+            "frame": Case("1080p frame, 8-bit grey to RGB", partial(_picture, 1080, 1920, np.uint8)),
+            "chroma-planes": Case("1080p frame, Y to Cb and Cr", _chroma_planes),
+            "scan-8": Case("24 megapixels, 8-bit grey to RGB", partial(_picture, 4000, 6000, np.uint8)),
+            "scan-16": Case("24 megapixels, 16-bit grey to RGB", partial(_picture, 4000, 6000, np.uint16)),
+            "predict": Case("`predict()`, 1 megapixel, with its confidence", _predict),
+            "cli": Case("`edgecolor image`, from start to the picture on disk", _command_line),
+            "import": Case("`python -c 'import edgecolor'`", partial(_run, "-c", "import edgecolor")),
+        }
+        | (gpu_cases() if why_not_tensorrt() is None else {})
+    )
+
+
+FRAMES = {"720p": (720, 1280), "1080p": (1080, 1920), "4K": (2160, 3840)}
+
+
+def gpu_cases() -> dict[str, Case]:
+    """What is measured where TensorRT finds a GPU: the network and whole frames, host copies counted."""
+    measured: dict[str, Case] = {}
+    for precision in ("fp16", "int8"):
+        title = f"TensorRT {precision}: "
+        measured[f"tensorrt-{precision}-network"] = Case(
+            f"{title}the bare network on 256 by 256", partial(_on_gpu, precision, _gpu_network)
+        )
+        for name, (height, width) in FRAMES.items():
+            rgb, chroma = partial(_gpu_rgb, height, width), partial(_gpu_chroma, height, width)
+            measured[f"tensorrt-{precision}-{name}-rgb"] = Case(f"{title}{name} frame to RGB", partial(_on_gpu, precision, rgb))
+            measured[f"tensorrt-{precision}-{name}-chroma"] = Case(
+                f"{title}{name} frame, Y to Cb and Cr", partial(_on_gpu, precision, chroma)
+            )
+    return measured
+
+
+def _on_gpu(precision: Precision, prepare: Callable[[edgecolor.Colorizer], Call]) -> Call:
+    return prepare(edgecolor.load(engine="tensorrt", precision=precision))
+
+
+def _gpu_network(colorizer: edgecolor.Colorizer) -> Call:
+    return reference_network(colorizer)
+
+
+def _gpu_rgb(height: int, width: int, colorizer: edgecolor.Colorizer) -> Call:
+    frame = grey(height, width)
+    return lambda: colorizer(frame)
+
+
+def _gpu_chroma(height: int, width: int, colorizer: edgecolor.Colorizer) -> Call:
+    frame = grey(height, width)
+    out = (np.empty((height // 2, width // 2), np.uint8), np.empty((height // 2, width // 2), np.uint8))
+    return lambda: colorizer.chroma_planes(frame, out=out)
 
 
 def precisions() -> list[Precision]:

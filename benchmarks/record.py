@@ -19,6 +19,7 @@ import numpy as np
 
 import edgecolor
 from benchmarks.cases import ROOT, Call
+from edgecolor._engine import why_not_tensorrt
 from edgecolor._models import find_model
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -65,7 +66,12 @@ def peak_rss_mb(case: str) -> float:
 
 def device() -> dict[str, Any]:
     """What the figures were measured on."""
-    return {"name": _device_name(), "cores": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"}
+    name = _device_name()
+    if why_not_tensorrt() is None:
+        from edgecolor._cuda import open_cuda
+
+        name = f"{name} with {open_cuda().device.name}"
+    return {"name": name, "cores": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"}
 
 
 def versions() -> dict[str, str]:

@@ -25,10 +25,10 @@ from onnx import helper, numpy_helper
 from edgecolor._color import delta_e00
 from edgecolor._colorizer import Colorizer
 from edgecolor._frame import rgb_inputs
-from edgecolor._image import read_picture
 from edgecolor._luma import read_luma
 from edgecolor._models import ModelFile, ShippedFile, find_model
 from edgecolor._ort import OrtEngine
+from edgecolor._source import read_picture
 from edgecolor._trt import BuildOptions, build_plan, offered_capabilities, release, tensorrt
 from edgecolor._trt_engine import frame_profile, network_profile
 

@@ -1,0 +1,159 @@
+"""What a board could do, on paper: operations and bytes of the shipped graph over the board's published rates.
+
+    python -m engines.estimate [--write docs/jetson.md]
+
+An estimate, not a measurement. The floor counts, layer by layer, the longer of computing and moving; nothing runs faster. Real
+kernels reach a fraction of both rates: ``REACHED`` is what published measurements of networks of this size show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import helper
+
+from edgecolor._grid import grid_size
+from edgecolor._models import find_model
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+BOARDS = Path(__file__).parent / "boards.toml"
+
+REACHED = (0.10, 0.35)
+"""Share of the floor's speed that small convolutional networks reach.
+
+One published point: YOLOv8n at 640 x 640, 8.7 GFLOP, is 0.52 ms of FP16 operations on an Orin Nano in Super mode, and was
+reported at 3.49 ms in INT8 (hokwangchoi.com/blog/vision-benchmarks, 2026): 15 %. Smaller networks, whose launches weigh more,
+may reach less; the range is ours.
+"""
+
+MARKERS = ("<!-- estimate -->", "<!-- end -->")
+
+HALF = 2
+"""Bytes of a float16."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one layer asks for."""
+
+    operations: float
+    """Twice the multiply-adds."""
+    moved: float
+    """Bytes read and written: activations and weights."""
+    tensor: bool
+    """Whether tensor cores can do it; depthwise convolutions run on the others."""
+
+
+def boards() -> dict[str, dict[str, Any]]:
+    """The recipes, by short name."""
+    return tomllib.loads(BOARDS.read_text(encoding="utf-8"))
+
+
+def network_work(height: int, width: int) -> list[Work]:
+    """Every convolution and product of the FP16 network on a grid, taking what stands between them as fused."""
+    model = onnx.load(find_model(engine="tensorrt").network.path)
+    for dimension, size in zip(model.graph.input[0].type.tensor_type.shape.dim, (1, 4, height, width), strict=True):
+        dimension.dim_value = size
+    del model.graph.value_info[:]
+    for output in model.graph.output:
+        for dimension in output.type.tensor_type.shape.dim:
+            dimension.Clear()
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    shapes = {
+        value.name: [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
+        for value in [*inferred.value_info, *inferred.input, *inferred.output]
+    }
+    shapes |= {tensor.name: list(tensor.dims) for tensor in inferred.initializer}
+    work = []
+    for node in inferred.node:
+        if node.op_type == "Conv":
+            group = helper.get_node_attr_value(node, "group")
+            weight, source, target = (shapes[name] for name in (node.input[1], node.input[0], node.output[0]))
+            cells = target[2] * target[3]
+            operations = 2.0 * cells * _product(weight)
+            moved = HALF * (_product(source) + _product(target) + _product(weight))
+            work.append(Work(operations, moved, tensor=group == 1))
+    return work
+
+
+def frame_work(height: int, width: int, *, chroma: bool) -> list[Work]:
+    """The pixel work around the network: one pass that averages, one that merges."""
+    rows, columns = grid_size(height, width)
+    pixels = height * width
+    averaging = Work(2.0 * rows * (pixels / 4 + columns * width / 2), pixels + 4 * pixels / 4, tensor=True)
+    merged = pixels / 4 if chroma else pixels
+    # About 150 operations a pixel: two powers to decode and encode, cubes, gamut; 4 coefficients are read
+    merge = Work(150.0 * merged, merged * (5 + (2 if chroma else 3)), tensor=False)
+    return [averaging, merge]
+
+
+def floor_ms(work: list[Work], board: dict[str, Any]) -> float:
+    """Least time in ms: for each layer the longer of computing and moving."""
+    rates = {True: board["tensor_tflops"] * 1e12, False: board["vector_tflops"] * 1e12}
+    bandwidth = board["bandwidth_gb_s"] * 1e9
+    return 1e3 * sum(max(layer.operations / rates[layer.tensor], layer.moved / bandwidth) for layer in work)
+
+
+def table() -> str:
+    """The estimates as Markdown."""
+    lines = [
+        "| board | network, floor | network, expected | 1080p to RGB, expected | 1080p to Cb, Cr, expected |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    network = network_work(*grid_size(1080, 1920))
+    frames = [network + frame_work(1080, 1920, chroma=chroma) for chroma in (False, True)]
+    for board in boards().values():
+        if board["engine"] != "tensorrt":
+            lines.append(f"| {board['name']} | no TensorRT that reads these graphs: ONNX Runtime on its CPU | | | |")
+            continue
+        cells = [f"{floor_ms(network, board):.2f} ms"] + [_range(floor_ms(work, board)) for work in (network, *frames)]
+        lines.append(f"| {board['name']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _range(floor: float) -> str:
+    low, high = floor / REACHED[1], floor / REACHED[0]
+    return f"{low:.1f} to {high:.1f} ms"
+
+
+def _product(shape: list[int]) -> float:
+    product = 1.0
+    for side in shape:
+        product *= side
+    return product
+
+
+def placed(text: str, content: str) -> str:
+    """A page with what stands between its markers replaced."""
+    start, end = (re.escape(marker) for marker in MARKERS)
+    new, count = re.subn(
+        rf"({start}\n).*?(\n{end})", lambda match: match[1] + content + match[2], text, count=1, flags=re.DOTALL
+    )
+    if not count:
+        raise SystemExit(f"the page has no {MARKERS[0]} ... {MARKERS[1]}")
+    return new
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the table, or write it into a page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", type=Path, help="page with the markers of the table")
+    options = parser.parse_args(arguments)
+    if options.write:
+        options.write.write_text(placed(options.write.read_text(encoding="utf-8"), table()), encoding="utf-8")
+    else:
+        print(table())
+
+
+if __name__ == "__main__":
+    main()
