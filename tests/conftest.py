@@ -8,8 +8,8 @@ import edgecolor
 
 @pytest.fixture(scope="session")
 def colorizer() -> edgecolor.Colorizer:
-    """The shipped default network."""
-    return edgecolor.load()
+    """The shipped default network on the CPU, also where there is a GPU."""
+    return edgecolor.load(engine="onnxruntime")
 
 
 @pytest.fixture(scope="session")
