@@ -70,11 +70,16 @@ def write_plan(key: Key, plan: bytes) -> Path:
     """
     path = plan_path(key)
     label = {"key": key, "sha256": hashlib.sha256(plan).hexdigest()}
-    _write(path, json.dumps(label, sort_keys=True).encode() + b"\n" + plan)
+    write_file(path, json.dumps(label, sort_keys=True).encode() + b"\n" + plan)
     return path
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file of the cache whole or not at all.
+
+    Raises:
+        EngineBuildError: The folder cannot be written to, or is full.
+    """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +117,7 @@ def write_options(options: dict[str, Any]) -> None:
     Raises:
         EngineBuildError: The folder cannot be written to, or is full.
     """
-    _write(plans_folder() / "build.json", json.dumps(options, sort_keys=True).encode())
+    write_file(plans_folder() / "build.json", json.dumps(options, sort_keys=True).encode())
 
 
 def _text(key: Key) -> str:

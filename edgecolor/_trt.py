@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from edgecolor._cuda import Cuda, Pinned
 from edgecolor._errors import EngineBuildError, EngineUnavailableError
+from edgecolor._plans import write_file
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
@@ -161,18 +162,17 @@ def build_plan(  # noqa: PLR0913  # the rest have defaults
             texts = "; ".join(f"{error.desc()} (node {error.node_name()})" for error in found)
             raise EngineBuildError(f"{release(rt)} cannot read {graph}: {texts}; {said.errors()}")
         config = _configured(rt, builder, network, profile, options)
-        cache_bytes = timing_cache.read_bytes() if timing_cache and timing_cache.exists() else b""
-        timings = config.create_timing_cache(cache_bytes) if timing_cache else None
-        if timings is not None:
-            config.set_timing_cache(timings, True)  # noqa: FBT003  # positional there; another GPU's cache is no error
+        if timing_cache:
+            known = timing_cache.read_bytes() if timing_cache.exists() else b""
+            # Positional in the bindings; what was learned of another GPU is no error
+            config.set_timing_cache(config.create_timing_cache(known), True)  # noqa: FBT003
         if progress and hasattr(rt, "IProgressMonitor"):
             config.progress_monitor = _monitor(rt, progress)
         plan = builder.build_serialized_network(network, config)
         if plan is None:
             raise EngineBuildError(f"{release(rt)} cannot build {graph.name}: {said.errors()}")
-        if timings is not None and timing_cache:
-            timing_cache.parent.mkdir(parents=True, exist_ok=True)
-            timing_cache.write_bytes(bytes(config.get_timing_cache().serialize()))
+        if timing_cache:
+            write_file(timing_cache, bytes(config.get_timing_cache().serialize()))
         return bytes(plan)
     finally:
         if messages is not None:

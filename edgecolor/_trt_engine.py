@@ -15,7 +15,7 @@ from edgecolor._engine import FRAME_OUTPUTS, FrameInputs, OutputName, Purpose
 from edgecolor._errors import EngineBuildError, EngineUnavailableError
 from edgecolor._grid import grid_size
 from edgecolor._models import ModelFile
-from edgecolor._plans import Key, read_options, read_plan, write_plan
+from edgecolor._plans import Key, plans_folder, read_options, read_plan, write_plan
 from edgecolor._trt import BuildOptions, Plan, Profile, Progress, Shape, build_plan, release, tensorrt
 
 Array = npt.NDArray[Any]
@@ -31,6 +31,9 @@ GRID_MAX = 1024
 
 FRAME_GRID_MAX = 448
 """Greatest side of the grid in a whole-frame plan: enough for frames up to five times as long as high."""
+
+TIMINGS = "timings.cache"
+"""What TensorRT learned of its kernels in earlier builds, beside the plans: it makes the next build shorter."""
 
 _log = logging.getLogger("edgecolor")
 
@@ -103,7 +106,8 @@ class PlanStore:
         self.file.check()
         _log.info("building the %s plan of %s %s for %s", purpose, self.file.model, self.file.precision, self.cuda.device.name)
         graph = self.file.network if purpose == "network" else self.file.frames[purpose]
-        plan = build_plan(graph.path, profile, self.options, self.progress)
+        timings = plans_folder() / TIMINGS
+        plan = build_plan(graph.path, profile, self.options, self.progress, timing_cache=timings)
         path = write_plan(key, plan)
         _log.info("kept in %s, %.1f MB", path, len(plan) / 1e6)
         return Plan(plan, self.cuda)
