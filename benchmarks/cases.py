@@ -7,6 +7,7 @@ Pictures are the sample photographs enlarged; the network is the default one, so
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import tempfile
@@ -56,6 +57,7 @@ def cases() -> dict[str, Case]:
         | {
             "frame": Case("1080p frame, 8-bit grey to RGB", partial(_picture, 1080, 1920, np.uint8)),
             "chroma-planes": Case("1080p frame, Y to Cb and Cr", _chroma_planes),
+            "steady-planes": Case("1080p frame, Y to Cb and Cr, steady", _steady_planes),
             "scan-8": Case("24 megapixels, 8-bit grey to RGB", partial(_picture, 4000, 6000, np.uint8)),
             "scan-16": Case("24 megapixels, 16-bit grey to RGB", partial(_picture, 4000, 6000, np.uint16)),
             "predict": Case("`predict()`, 1 megapixel, with its confidence", _predict),
@@ -144,6 +146,19 @@ def _picture(height: int, width: int, dtype: npt.DTypeLike) -> Call:
 def _chroma_planes() -> Call:
     colorizer, y = edgecolor.load(), grey(1080, 1920)
     return lambda: colorizer.chroma_planes(y)
+
+
+def _steady_planes() -> Call:
+    """A camera that pans, two grid pixels a frame, to and fro."""
+    steady, wide = edgecolor.load().steady(), grey(1200, 2400)
+    steps = itertools.cycle([*range(30), *range(30, 0, -1)])
+    out = np.empty((540, 960), np.uint8), np.empty((540, 960), np.uint8)
+
+    def call() -> object:
+        step = next(steps)
+        return steady.chroma_planes(wide[4 * step : 4 * step + 1080, 15 * step : 15 * step + 1920], out=out)
+
+    return call
 
 
 def _predict() -> Call:

@@ -94,11 +94,18 @@ def write(folder: Path, benchmarks: dict[str, Any]) -> Path:
         "model": {"name": model.model, "precision": model.precision, "sha256": model.network.sha256},
         "benchmarks": benchmarks,
     }
-    name = re.sub(r"[^a-z0-9]+", "-", f"{content['device']['name']} {os.cpu_count()} cores".lower()).strip("-")
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.json"
+    path = result_path(folder)
+    if path.exists():  # figures of the other scripts stay
+        content = {**json.loads(path.read_text(encoding="utf-8")), **content}
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
+
+
+def result_path(folder: Path) -> Path:
+    """The file for this device."""
+    name = re.sub(r"[^a-z0-9]+", "-", f"{_device_name()} {os.cpu_count()} cores".lower()).strip("-")
+    return folder / f"{name}.json"
 
 
 def _device_name() -> str:

@@ -28,10 +28,10 @@ Picture = npt.NDArray[Any]
 Decide = Callable[[Plane], Plane]
 """(H, W) L* of the grid to (3, h, w): a*, b*, confidence [0, 1] on cells of it."""
 
-MEMORY_FRAMES = 16.0
+MEMORY_FRAMES = 24.0
 """How many frames' worth of colours the past may weigh, beside 1 for the new frame."""
 
-FIRST_WEIGHT = 2.0
+FIRST_WEIGHT = 3.0
 """What the first sight of something counts for, in frames: it is settled so much sooner."""
 
 LIKENESS_MIN = 0.3
@@ -48,6 +48,9 @@ _WINDOW = (15, 15)
 _FIT_DEVIATION = 2.0
 _TEXTURE_MIN = 9.0
 """Variance of L* that a window needs to say whether it is alike."""
+
+_EVEN_JUMP = 16.0
+"""Difference of mean L* at which two frames without texture are two scenes."""
 
 _REFERENCE_WEIGHT = 16.0
 """What the reference counts for where it fits a frame, in frames."""
@@ -221,7 +224,7 @@ def likeness(moved: Plane, lightness: Plane, within: Plane) -> float:
     texture = np.sqrt(np.maximum(variance_one, variance_two)) * within
     total = float(texture.sum())
     if total < within.size:  # too little texture to compare: two even frames are alike if their brightness is
-        return 1.0 if abs(float(one.mean()) - float(two.mean())) < 2 * MISFIT else 0.0
+        return 1.0 if abs(float(one.mean()) - float(two.mean())) < _EVEN_JUMP else 0.0
     return float((correlation * texture).sum()) / total
 
 
