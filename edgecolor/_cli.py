@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import edgecolor
+from edgecolor._bench import bench
 from edgecolor._cli_video import add_video_commands
 from edgecolor._engine import EngineName, installed_engines, why_not_tensorrt
 from edgecolor._errors import EdgecolorError
@@ -90,6 +91,14 @@ def parser() -> argparse.ArgumentParser:
         help="TensorRT-RTX: build for this GPU without having it",
     )
     build.add_argument("--out-dir", type=Path, metavar="DIR", help="write the plans there, without running them")
+
+    measure = _command(commands, "bench", _bench, "measure this machine: the network, and whole frames beside it")
+    measure.add_argument(
+        "--frame", type=_frame, default=(1080, 1920), metavar="HxW", help="size of a frame (default: 1080x1920)"
+    )
+    measure.add_argument("--seconds", type=float, default=10, help="how long to measure (default: 10)")
+    measure.add_argument("--json", action="store_true", help="print the figures as JSON")
+    _add_model(measure)
 
     doctor = _command(commands, "doctor", _doctor, "say what is installed, what would run, and what is missing")
     doctor.add_argument("--engine", choices=get_args(EngineName), default="auto", help="engine to try (default: auto)")
@@ -258,6 +267,21 @@ def _build(options: argparse.Namespace) -> int:
         engine.prepare("chroma", height, width)
     write_options(asdict(asked))
     print(f"ready: {engine.description}; plans in {plans_folder()}")
+    return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    if not 0 < options.seconds <= 3600:
+        options.usage_error(f"--seconds must be above 0 and at most 3600, got {options.seconds:g}")
+    colorizer = _open(options)
+    figures = bench(colorizer, options.frame, options.seconds)
+    if options.json:
+        print(json.dumps({"colorizer": repr(colorizer), "frame": options.frame, **figures}))
+        return 0
+    print(f"{colorizer!r}, frames of {options.frame[0]} x {options.frame[1]}")
+    for name, of in figures.items():
+        spread = f"{of['p25_ms']:.1f} to {of['p75_ms']:.1f}, 99 % within {of['p99_ms']:.1f}"
+        print(f"  {name:14} {of['median_ms']:8.1f} ms ({spread}), {of['ratio_to_network']:.2f} times the network")
     return 0
 
 

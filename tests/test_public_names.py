@@ -21,6 +21,7 @@ ORDER = (
     "_cli_video",
     "_serve",
     "_live",
+    "_bench",
     "_colorizer",
     "_camera",
     "_capture",
