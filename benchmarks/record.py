@@ -86,9 +86,9 @@ def versions() -> dict[str, str]:
 
 
 def write(folder: Path, benchmarks: dict[str, Any]) -> Path:
-    """Write the figures of a whole run to ``folder/<device>.json``."""
+    """Write the figures of a run to ``folder/<device>.json``, beside those of other cases with the same model."""
     model = find_model()
-    content = {
+    content: dict[str, Any] = {
         "device": device(),
         "versions": versions(),
         "model": {"name": model.model, "precision": model.precision, "sha256": model.network.sha256},
@@ -96,8 +96,10 @@ def write(folder: Path, benchmarks: dict[str, Any]) -> Path:
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = result_path(folder)
-    if path.exists():  # figures of the other scripts stay
-        content = {**json.loads(path.read_text(encoding="utf-8")), **content}
+    if path.exists():  # what was not measured this time stays, if it was the same model
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before["model"] == content["model"]:
+            content = {**before, **content, "benchmarks": {**before["benchmarks"], **benchmarks}}
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 

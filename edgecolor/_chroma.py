@@ -87,7 +87,7 @@ class ChromaField:
         narrow += way[:, None, None] * (self._steps[following] - narrow)
         if planes is None:
             planes = np.empty((4, stop - start, width), np.float32)
-        cv2.split(cv2.resize(narrow, (width, stop - start), _scratch("coefficients", (stop - start, width, 4))), list(planes))
+        cv2.split(cv2.resize(narrow, (width, stop - start), scratch("coefficients", (stop - start, width, 4))), list(planes))
         slope_x, step_x, slope_z, step_z = planes
         cv2.accumulateProduct(slope_x, root, step_x)
         cv2.accumulateProduct(slope_z, root, step_z)
@@ -218,10 +218,10 @@ def fitted_rows(luma: Luma, field: ChromaField, start: int, stop: int, space: Rg
         memory is used again by the thread's next call.
     """
     luminance, root = luma.rows(start, stop)
-    steps = field.rows(luma.top + start, luma.top + stop, root, _scratch("steps", (4, *root.shape)))
+    steps = field.rows(luma.top + start, luma.top + stop, root, scratch("steps", (4, *root.shape)))
     np.clip(root, _DARKEST_ROOT, 1, out=root)  # below it the CIE curve is straight, with the slope it has there
     x, z = _cube_differences(root, steps)
-    differences = _scratch("differences", (3, *root.shape))
+    differences = scratch("differences", (3, *root.shape))
     for row, difference in zip(space.from_xyz, differences, strict=True):
         cv2.addWeighted(x, float(row[0]), z, float(row[2]), 0, difference)
     np.divide(differences, _gamut_excess(luminance, differences), out=differences)
@@ -233,8 +233,8 @@ def encode_levels(luminance: Plane, differences: Plane, dtype: Literal["uint8", 
 
     By a table of 16 bits of linear light, of which one step is never more than a twentieth of a level.
     """
-    codes = _scratch("codes", differences.shape, np.uint16)
-    encoded = _scratch(dtype, differences.shape, dtype)
+    codes = scratch("codes", differences.shape, np.uint16)
+    encoded = scratch(dtype, differences.shape, dtype)
     for difference, code, level in zip(differences, codes, encoded, strict=True):
         cv2.addWeighted(luminance, 65535, difference, 65535, 0, code, cv2.CV_16U)
         if _opencv_looks_up_16_bits():
@@ -248,7 +248,7 @@ def _encode_16(luminance: Plane, differences: Plane) -> npt.NDArray[np.uint16]:
     encoded = _encode_float(luminance, differences)
     np.multiply(encoded, np.float32(65535), out=encoded)
     np.add(encoded, np.float32(0.5), out=encoded)
-    codes = _scratch("codes", encoded.shape, np.uint16)
+    codes = scratch("codes", encoded.shape, np.uint16)
     np.copyto(codes, encoded, casting="unsafe")
     return codes
 
@@ -257,7 +257,7 @@ def _encode_float(luminance: Plane, differences: Plane) -> Plane:
     """luminance + each difference, in its place, gamma-encoded in [0, 1] (IEC 61966-2-1)."""
     linear = np.add(differences, luminance, out=differences)
     np.clip(linear, 0, 1, out=linear)
-    straight = np.multiply(linear, np.float32(12.92), out=_scratch("straight", linear.shape))
+    straight = np.multiply(linear, np.float32(12.92), out=scratch("straight", linear.shape))
     curve = np.clip(linear, _GAMMA_KNEE, 1, out=linear).reshape(-1, linear.shape[-1])
     cv2.log(curve, curve)
     np.multiply(curve, np.float32(1 / 2.4), out=curve)
@@ -275,7 +275,7 @@ def _look_up_root(luminance: Plane, differences: Plane, codes: npt.NDArray[Any])
     np.sqrt(linear, out=linear)
     np.multiply(linear, np.float32(65535), out=linear)
     np.add(linear, np.float32(0.5), out=linear)
-    places = _scratch("codes", linear.shape, np.uint16)
+    places = scratch("codes", linear.shape, np.uint16)
     np.copyto(places, linear, casting="unsafe")
     encoded: npt.NDArray[Any] = codes[places]
     return encoded
@@ -290,7 +290,7 @@ _ENCODERS: dict[str, Callable[[Plane, Plane], npt.NDArray[Any]]] = {
 
 def _cube_differences(root: Plane, steps: tuple[Plane, Plane]) -> tuple[Plane, Plane]:
     """(root + step)³ - root³ in place of each step; zero where the step is zero."""
-    cube = cv2.pow(root, 3, _scratch("cube", root.shape))
+    cube = cv2.pow(root, 3, scratch("cube", root.shape))
     for step in steps:
         cv2.add(step, root, step)
         cv2.pow(step, 3, step)
@@ -301,7 +301,7 @@ def _cube_differences(root: Plane, steps: tuple[Plane, Plane]) -> tuple[Plane, P
 def _gamut_excess(luminance: Plane, differences: Plane) -> Plane:
     """How many times too large the differences (3, h, w) are for luminance + difference to be in [0, 1], at least 1."""
     red, green, blue = differences
-    up, down, room = _scratch("gamut", differences.shape)
+    up, down, room = scratch("gamut", differences.shape)
     cv2.max(cv2.max(red, green, up), blue, up)
     cv2.min(cv2.min(red, green, down), blue, down)
     # Each side over the room it has; at black and white there is none, and chroma goes to zero.
@@ -330,7 +330,7 @@ def _opencv_looks_up_16_bits() -> bool:
     return True
 
 
-def _scratch(name: str, shape: tuple[int, ...], dtype: npt.DTypeLike = np.float32) -> npt.NDArray[Any]:
+def scratch(name: str, shape: tuple[int, ...], dtype: npt.DTypeLike = np.float32) -> npt.NDArray[Any]:
     """An array that the thread keeps under that name, whatever is in it: getting new memory can cost more than using it."""
     held: dict[str, npt.NDArray[Any]] = _held.__dict__  # every thread sees its own
     size = math.prod(shape)

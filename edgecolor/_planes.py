@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgecolor._chroma import ChromaField, encode_levels, fitted_rows, in_strips
+from edgecolor._chroma import ChromaField, encode_levels, fitted_rows, in_strips, scratch
 from edgecolor._errors import ImageError
 from edgecolor._luma import Luma, read_luma
 
@@ -45,8 +45,9 @@ def chroma_of_frame(y: Plane, chroma_of: Callable[[Luma], ChromaField], coding: 
     _check_coding(plane, coding)
     height, width = (plane.shape[0] + 1) // 2, (plane.shape[1] + 1) // 2
     cb, cr = _check_out(out, (height, width), plane.dtype) or (np.empty((height, width), plane.dtype) for _ in range(2))
-    half = cv2.resize(np.ascontiguousarray(plane), (width, height), interpolation=cv2.INTER_AREA)
-    luma = read_luma(_grey(half, coding))
+    half = scratch(f"half {plane.dtype}", (height, width), plane.dtype)
+    cv2.resize(np.ascontiguousarray(plane), (width, height), half, interpolation=cv2.INTER_AREA)
+    luma = read_luma(_grey(half, coding, scratch("grey", half.shape, np.uint8)))
     _write_chroma(luma, chroma_of(luma), LUMA_WEIGHTS[matrix_of(coding, plane.shape[0])], coding, (cb, cr))
     return cb, cr
 
@@ -93,11 +94,11 @@ def _check_out(out: Planes | None, size: tuple[int, int], dtype: np.dtype[Any]) 
     return cb, cr
 
 
-def _grey(codes: Plane, coding: Coding) -> npt.NDArray[np.uint8]:
-    if coding.bits == 8:
-        return codes if coding.full_range else cv2.LUT(codes, _levels(coding.full_range, 8))  # type: ignore[return-value]
-    levels: npt.NDArray[np.uint8] = np.take(_levels(coding.full_range, coding.bits), codes, mode="clip")
-    return levels
+def _grey(codes: Plane, coding: Coding, out: npt.NDArray[np.uint8] | None = None) -> npt.NDArray[np.uint8]:
+    levels = np.empty(codes.shape, np.uint8) if out is None else out
+    if coding.bits > 8:
+        return np.take(_levels(coding.full_range, coding.bits), codes, mode="clip", out=levels)
+    return codes if coding.full_range else cv2.LUT(codes, _levels(coding.full_range, 8), levels)  # type: ignore[return-value]
 
 
 def _write_chroma(luma: Luma, field: ChromaField, weights: tuple[float, float, float], coding: Coding, out: Planes) -> None:

@@ -372,3 +372,54 @@ def test_an_error_among_many_names_its_photograph(tmp_path: Path, capsys: pytest
     )
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(":")[1].strip() for line in lines] == [str(PHOTOS / "cat.jpg"), str(PHOTOS / "temple.jpg")]
+
+
+# video
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    from clips import moving_scene, write_film
+
+    return write_film(tmp_path / "film.mkv", moving_scene(5))
+
+
+@pytest.mark.parametrize(
+    ("options", "target"),
+    [
+        ([], "film-colour.mkv"),
+        (["--preview"], "film-preview.mkv"),
+        (["-o", "{}/new.mp4", "--codec", "libx265", "--crf", "30"], "new.mp4"),
+        (["--reference", str(PHOTOS / "coffee.jpg")], "film-colour.mkv"),
+    ],
+)
+def test_a_film(film: Path, options: list[str], target: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("video", film, *[option.format(film.parent) for option in options]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert sorted(path.name for path in film.parent.iterdir()) == sorted(["film.mkv", target])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["-o", "{}/film.mkv"], "is the source itself"),
+        (["-o", "{}/film.xyz"], "'.xyz'"),
+        (["--codec", "libx999"], "'libx999'"),
+        (["--reference", "{}/none.jpg"], "none.jpg"),
+        (["--reference", "{}/film.mkv"], "film.mkv"),
+    ],
+)
+def test_what_is_wrong_with_a_film_is_one_line(
+    film: Path, options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run("video", film, *[option.format(film.parent) for option in options]) == 1
+    assert words in _error(capsys)
+    assert [path.name for path in film.parent.iterdir()] == ["film.mkv"]
+
+
+def test_a_film_s_progress_has_a_rate_and_the_time_left(
+    film: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert _run("video", film) == 0
+    assert "5/5" in capsys.readouterr().err
