@@ -51,20 +51,19 @@ def averaging(length: int, cells: int) -> Weights:
     pixels = np.arange(length)
     share = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
     share = np.clip(share, 0, None)
-    weights: Weights = (share / share.sum(1, keepdims=True)).astype(np.float32)
-    return weights
+    return _constant(share / share.sum(1, keepdims=True))
 
 
 @cache
 def _sizes(height: int, width: int) -> dict[str, Weights]:
     rows, columns = grid_size(height, width)
-    return {"rows": averaging(height // 2, rows), "columns": np.ascontiguousarray(averaging(width // 2, columns).T)}
+    return {"rows": averaging(height // 2, rows), "columns": _constant(averaging(width // 2, columns).T)}
 
 
 @cache
 def _levels(*, full_range: bool) -> Weights:
     """The code of black, and 1 over the number of codes from it to white."""
-    return np.array([0, 1 / 255] if full_range else [16, 1 / 219], np.float32)
+    return _constant(np.array([0, 1 / 255] if full_range else [16, 1 / 219]))
 
 
 @cache
@@ -72,4 +71,11 @@ def _chroma_weights(matrix: str, *, full_range: bool) -> Weights:
     """(2, 3): of R', G', B' in [0, 1] in the codes of Cb and Cr, less 128."""
     luma = np.array(LUMA_WEIGHTS[matrix])
     rows = [(np.eye(3)[channel] - luma) / (2 * (1 - luma[channel])) for channel in (2, 0)]
-    return (np.stack(rows) * (255 if full_range else 224)).astype(np.float32)
+    return _constant(np.stack(rows) * (255 if full_range else 224))
+
+
+def _constant(values: npt.NDArray[Any]) -> Weights:
+    """Read-only, so that an engine need not copy it with every frame."""
+    array = np.array(values, np.float32, order="C")
+    array.setflags(write=False)
+    return array

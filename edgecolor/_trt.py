@@ -319,10 +319,11 @@ class _Session:
             )
         self._stream = cuda.stream()
         self._replays: dict[Any, Callable[[], None]] = {}
+        self._constants: dict[str, Array] = {}
         self._buffers: dict[str, _Buffer] = {}
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         self._inputs = [name for name in names if engine.get_tensor_mode(name) == rt.TensorIOMode.INPUT]
-        greatest = {name: tuple(engine.get_tensor_profile_shape(name, 0)[2]) for name in self._inputs}
+        greatest = {name: _greatest_shape(engine, name) for name in self._inputs}
         for name, shape in greatest.items():
             self._set_shape(name, shape)
         self._free: dict[str, Any] = {"allocated": [], "pinned": []}
@@ -388,8 +389,7 @@ class _Session:
         self, shapes: dict[str, Shape], uploads: list[str], outputs: Mapping[str, Shape], downloads: list[str]
     ) -> None:
         for name in uploads:
-            buffer = self._buffers[name]
-            self._cuda.upload(buffer.device, buffer.host(shapes[name]).reshape(-1).view(np.uint8), self._stream)
+            self._upload(name, shapes[name])
         if not self._context.execute_async_v3(self._stream):
             raise EngineBuildError(f"TensorRT could not run the plan: {self._messages.errors()}")
         for name in downloads:
@@ -401,14 +401,33 @@ class _Session:
             raise EngineBuildError(f"the plan does not serve {name!r} of shape {shape}: {self._messages.errors()}")
 
     def _filled(self, name: str, array: Any) -> bool:
-        """Put an input into its buffer; whether it has to be copied on from there."""
-        if _on_gpu(array):
+        """Put an input into its buffer; whether it has to be copied on from there with every frame.
+
+        A read-only array is taken for what it says: it is copied once, not again for the next frame that comes with it.
+        """
+        if _on_gpu(array) or self._constants.get(name) is array:
             return False
         buffer = self._buffers[name]
         if array.size * buffer.dtype.itemsize > buffer.pinned.host.size:
             raise EngineBuildError(f"the plan does not serve {name!r} of shape {array.shape}: it was built for smaller ones")
         np.copyto(buffer.host(array.shape), array, casting="no")
-        return buffer.copied
+        self._constants.pop(name, None)
+        if array.flags.writeable:
+            return buffer.copied
+        if buffer.copied:
+            self._upload(name, array.shape)
+            self._cuda.wait(self._stream)
+        self._constants[name] = array
+        return False
+
+    def _upload(self, name: str, shape: Shape) -> None:
+        buffer = self._buffers[name]
+        self._cuda.upload(buffer.device, buffer.host(shape).reshape(-1).view(np.uint8), self._stream)
+
+
+def _greatest_shape(engine: Any, name: str) -> Shape:
+    shape = tuple(engine.get_tensor_shape(name))
+    return shape if min(shape) > 0 else tuple(engine.get_tensor_profile_shape(name, 0)[2])
 
 
 def _on_gpu(array: Any) -> bool:

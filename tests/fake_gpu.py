@@ -283,7 +283,10 @@ def fake_tensorrt(*, version: str = "10.3.0", dla_cores: int = 0) -> types.Modul
 
         def get_tensor_profile_shape(self, name: str, index: int) -> list[Any]:
             assert index == 0
-            return list(self.profile.get(name) or [self.io[name].shape] * 3)
+            return list(self.profile.get(name) or [self.get_tensor_shape(name)] * 3)
+
+        def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+            return tuple(side if isinstance(side, int) else -1 for side in self.io[name].shape)
 
         def create_execution_context(self) -> Context | None:
             return None if module.context_error else Context(self)

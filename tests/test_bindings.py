@@ -58,6 +58,7 @@ MEMBERS = {
         "get_tensor_name",
         "get_tensor_mode",
         "get_tensor_dtype",
+        "get_tensor_shape",
         "get_tensor_profile_shape",
         "create_execution_context",
     ],

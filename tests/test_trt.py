@@ -217,9 +217,22 @@ def test_frames_on_the_gpu_are_read_and_written_where_they_lie(rt: Any) -> None:
             array.array[...] = 0
     assert [id(array) for array in found] == [id(array) for array in target]
     assert 77 in _cuda().streams, "what the producer put on its stream must be waited for"
-    # rows, columns, levels and weights, but never the luma
-    assert _cuda().calls.count("upload") - uploads <= 2 * 4
+    assert _cuda().calls.count("upload") == uploads, "neither the luma nor what does not change is copied"
     np.testing.assert_array_equal(gpu(GpuArray(y)), gpu(y))  # type: ignore[arg-type]
+
+
+def test_what_depends_on_the_size_alone_is_copied_once(rt: Any) -> None:
+    gpu = edgecolor.load(engine="tensorrt")
+    wanted = [gpu.chroma_planes(_grey(*size)) for size in ((400, 600), (480, 640))]
+    counts = []
+    for _ in range(3):
+        before = _cuda().calls.count("upload")
+        gpu.chroma_planes(_grey(400, 600))
+        counts.append(_cuda().calls.count("upload") - before)
+    # Back from another size, rows and columns; each frame then only its luma, which a recorded graph holds
+    assert counts[1:] == [0, 0]
+    for size, planes in zip(((400, 600), (480, 640)), wanted, strict=True):
+        np.testing.assert_array_equal(gpu.chroma_planes(_grey(*size)), planes)
 
 
 @pytest.mark.parametrize(
