@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from edgecolor._errors import EngineBuildError, EngineUnavailableError
 from edgecolor._grid import grid_size
 from edgecolor._models import ModelFile
 from edgecolor._plans import Key, plans_folder, read_options, read_plan, write_plan
-from edgecolor._trt import BuildOptions, Plan, Profile, Progress, Shape, build_plan, release, tensorrt
+from edgecolor._trt import MODULES, BuildOptions, Plan, Profile, Progress, Shape, build_plan, release, tensorrt
 
 Array = npt.NDArray[Any]
 
@@ -57,8 +58,9 @@ def frame_profile(height: int, width: int) -> Profile:
 def why_not() -> str | None:
     """Why TensorRT cannot run here, or None if it can."""
     try:
+        if any(find_spec(name) for name in MODULES):
+            open_cuda()  # a GPU is sooner looked for than a library of 200 MB is loaded
         tensorrt()
-        open_cuda()
     except EngineUnavailableError as error:
         return str(error)
     return None
