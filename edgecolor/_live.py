@@ -38,6 +38,8 @@ _RATE_FRAMES = 30
 
 _MILLISECOND = Fraction(1, 1000)
 _ESCAPE = 27
+_WINDOW_WIDTH = 1280
+"""Of a new window at most; the user may enlarge it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +115,9 @@ class Window:
 
     def show(self, shown: Shown) -> bool:
         """Show it; False once the window is closed."""
+        if shown.count == 1:
+            height, width = shown.frame.y.shape
+            cv2.resizeWindow(self._title, min(width, _WINDOW_WIDTH), round(height * min(1, _WINDOW_WIDTH / width)))
         cv2.imshow(self._title, shown.rgb()[..., ::-1])
         key = cv2.waitKey(1) & 0xFF
         return key not in (_ESCAPE, ord("q")) and cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1

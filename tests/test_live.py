@@ -180,6 +180,7 @@ class FakeScreen:
         self.pictures: list[Picture] = []
         self.destroyed: list[str] = []
         monkeypatch.setattr(cv2, "namedWindow", lambda *_: None)
+        monkeypatch.setattr(cv2, "resizeWindow", lambda *_: None)
         monkeypatch.setattr(cv2, "imshow", lambda _, picture: self.pictures.append(picture.copy()))
         monkeypatch.setattr(cv2, "waitKey", lambda _: keys.pop(0) if keys else -1)
         monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: visible.pop(0) if visible else 1.0)
