@@ -188,6 +188,11 @@ def in_strips(size: tuple[int, int], work: Callable[[int, int], None]) -> None:
             helper.result()
 
 
+def aside(work: Callable[[Given], Made], item: Given) -> Future[Made]:
+    """``work`` of an item on another thread."""
+    return _threads().submit(work, item)
+
+
 def ahead(work: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
     """``work`` of every item, in their order, on all cores: a few items ahead of whoever takes them, never more."""
     underway: deque[Future[Made]] = deque()

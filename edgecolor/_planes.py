@@ -46,7 +46,7 @@ def chroma_of_frame(y: Plane, chroma_of: Callable[[Luma], ChromaField], coding: 
     height, width = (plane.shape[0] + 1) // 2, (plane.shape[1] + 1) // 2
     cb, cr = _check_out(out, (height, width), plane.dtype) or (np.empty((height, width), plane.dtype) for _ in range(2))
     half = scratch(f"half {plane.dtype}", (height, width), plane.dtype)
-    cv2.resize(np.ascontiguousarray(plane), (width, height), half, interpolation=cv2.INTER_AREA)
+    cv2.resize(_in_rows(plane), (width, height), half, interpolation=cv2.INTER_AREA)
     luma = read_luma(_grey(half, coding, scratch("grey", half.shape, np.uint8)))
     _write_chroma(luma, chroma_of(luma), LUMA_WEIGHTS[matrix_of(coding, plane.shape[0])], coding, (cb, cr))
     return cb, cr
@@ -61,6 +61,12 @@ def matrix_of(coding: Coding, height: int) -> str:
     if coding.matrix not in ("auto", *LUMA_WEIGHTS):
         raise ImageError(f"matrix must be 'auto', 'bt601' or 'bt709', got {coding.matrix!r}")
     return coding.matrix if coding.matrix != "auto" else ("bt709" if height >= 720 else "bt601")
+
+
+def _in_rows(plane: Plane) -> Plane:
+    """The plane as OpenCV reads it without copying: whole rows, which may lie apart, such as a view into a larger one."""
+    rows = plane.strides[1] == plane.itemsize and plane.strides[0] >= plane.shape[1] * plane.itemsize and plane.dtype.isnative
+    return plane if rows else np.ascontiguousarray(plane, plane.dtype.newbyteorder("="))
 
 
 def grey_of_frame(y: Plane, coding: Coding) -> npt.NDArray[np.uint8]:

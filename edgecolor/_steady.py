@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edgecolor._chroma import ChromaField, colored, guide
+from edgecolor._chroma import ChromaField, aside, colored, guide
 from edgecolor._color import rgb_to_lab
 from edgecolor._grid import grid_size
 from edgecolor._luma import Luma, Plane, read_luma
@@ -80,6 +80,15 @@ class _Colors(NamedTuple):
     """In frames of full confidence."""
 
 
+class Past(NamedTuple):
+    """What the frames before say of a frame."""
+
+    colors: _Colors
+    """Where they are now, weighted by how well they fit there."""
+    motion: Motion
+    """From the frame to the one before."""
+
+
 @dataclass(frozen=True)
 class Reference:
     """A coloured picture that the frames of a film are compared with."""
@@ -104,27 +113,39 @@ class Carrier:
         """Forget the frames before: the next one begins a scene."""
         self._seen = self._way = None
 
-    def settle(self, lightness: Plane, fresh: Plane) -> npt.NDArray[np.float32]:
+    def follow(self, lightness: Plane) -> Past | None:
+        """What is known of the next frame before it is coloured; None where a scene begins.
+
+        Args:
+            lightness: (H, W) L* of the grid.
+        """
+        if self._seen is not None and self._seen.shape[:2] != lightness.shape:
+            self.reset()
+        if self._seen is None:
+            return None
+        motion = self._motion(lightness, self._seen[..., 3])
+        a, b, weight, moved = _split(motion.moved(self._seen))
+        if likeness(moved, lightness, motion.within) < LIKENESS_MIN:
+            self.reset()
+            self.cuts += 1
+            return None
+        return Past(_Colors(a, b, weight * fit(moved, lightness, motion.within)), motion)
+
+    def settle(self, lightness: Plane, past: Past | None, fresh: Plane) -> npt.NDArray[np.float32]:
         """The colours of the next frame.
 
         Args:
             lightness: (H, W) L* of the grid.
+            past: What :meth:`follow` said of it.
             fresh: (3, h, w) a*, b*, confidence [0, 1] of this frame alone, on cells of the grid.
 
         Returns:
             (H, W, 2) a*, b*.
         """
-        if self._seen is not None and self._seen.shape[:2] != lightness.shape:
-            self.reset()
-        motion = None if self._seen is None else self._motion(lightness, self._seen[..., 3])
-        past = None if self._seen is None or motion is None else _carried(lightness, self._seen, motion)
-        if past is None and self._seen is not None:
-            self.reset()
-            self.cuts += 1
         own = _enlarged(fresh, lightness.shape)
         if self._reference is not None:
-            own = self._with_reference(lightness, own, self._reference, None if past is None else motion)
-        colors = _Colors(own.a, own.b, own.weight * np.float32(FIRST_WEIGHT)) if past is None else _averaged(past, own)
+            own = self._with_reference(lightness, own, self._reference, None if past is None else past.motion)
+        colors = _first_sight(own) if past is None else _averaged(past.colors, own)
         self._seen = _merged(*colors, lightness)
         return _merged(colors.a, colors.b)
 
@@ -205,9 +226,10 @@ class SteadyColorizer:
 
     def _field(self, luma: Luma) -> ChromaField:
         lightness = luma.lightness(*grid_size(*luma.size))
+        following = aside(self._carrier.follow, lightness)  # the network leaves the cores time for it
         colors = self._decide(lightness)
         self._confidence = colors[2]
-        return guide(self._carrier.settle(lightness, colors), lightness, luma.size)
+        return guide(self._carrier.settle(lightness, following.result(), colors), lightness, luma.size)
 
 
 def likeness(moved: Plane, lightness: Plane, within: Plane) -> float:
@@ -232,7 +254,7 @@ def fit(moved: Plane, lightness: Plane, within: Plane) -> Plane:
     """How well each place of a moved frame fits the new one, [0, 1], once the frame's exposure and its grain are set off."""
     gain, offset = _exposure(moved, lightness, within)
     misfit = cv2.GaussianBlur(np.square(lightness - (gain * moved + offset)), (0, 0), _FIT_DEVIATION)
-    usual = np.float32(2 * np.median(misfit))
+    usual = np.float32(2 * np.median(misfit[::2, ::2]))
     weights: Plane = np.exp(np.minimum(usual - misfit, 0) / np.float32(2 * MISFIT**2)) * within
     return weights
 
@@ -248,19 +270,15 @@ def _exposure(moved: Plane, lightness: Plane, within: Plane) -> tuple[float, flo
     return gain, mean_new - gain * mean_moved
 
 
-def _carried(lightness: Plane, seen: npt.NDArray[np.float32], motion: Motion) -> _Colors | None:
-    """The colours so far where they are now, weighted by how well they fit there; None after a cut."""
-    a, b, weight, moved = _split(motion.moved(seen))
-    if likeness(moved, lightness, motion.within) < LIKENESS_MIN:
-        return None
-    return _Colors(a, b, weight * fit(moved, lightness, motion.within))
-
-
 def _enlarged(fresh: Plane, size: tuple[int, int]) -> _Colors:
     """The network's answer on the grid instead of its cells."""
     cells = np.ascontiguousarray(fresh.transpose(1, 2, 0))
     a, b, confidence = _split(cv2.resize(cells, size[::-1], interpolation=cv2.INTER_CUBIC))
     return _Colors(a, b, np.clip(confidence, 0.05, 1, out=confidence))
+
+
+def _first_sight(own: _Colors) -> _Colors:
+    return _Colors(own.a, own.b, own.weight * np.float32(FIRST_WEIGHT))
 
 
 def _averaged(past: _Colors, own: _Colors) -> _Colors:

@@ -87,7 +87,7 @@ def test_a_still_picture_comes_to_rest_at_the_mean_of_what_was_said() -> None:
     fresh[2] = 0.5
     for turn in range(200):
         fresh[0] = 10 if turn % 2 else 30
-        ab = carrier.settle(light, fresh)
+        ab = carrier.settle(light, carrier.follow(light), fresh)
     assert np.abs(ab[..., 0] - 20).max() < 1
     assert np.abs(ab[..., 1]).max() < 1e-3
 
@@ -97,11 +97,11 @@ def test_what_is_sure_outweighs_what_is_not() -> None:
     light = np.linspace(10, 90, 96 * 128, dtype=np.float32).reshape(96, 128)
     fresh = np.zeros((3, 24, 32), np.float32)
     fresh[:, :, :] = np.array([40, 0, 0.9], np.float32)[:, None, None]
-    carrier.settle(light, fresh)
+    carrier.settle(light, carrier.follow(light), fresh)
     fresh[:, :, :] = np.array([-40, 0, 0.1], np.float32)[:, None, None]
-    assert carrier.settle(light, fresh)[..., 0].mean() > 30
+    assert carrier.settle(light, carrier.follow(light), fresh)[..., 0].mean() > 30
     fresh[:, :, :] = np.array([-40, 0, 0.9], np.float32)[:, None, None]
-    assert carrier.settle(light, fresh)[..., 0].mean() < 30
+    assert carrier.settle(light, carrier.follow(light), fresh)[..., 0].mean() < 30
 
 
 def test_what_comes_into_view_is_coloured_at_once() -> None:
