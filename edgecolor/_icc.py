@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -72,7 +72,7 @@ def rgb_space(profile: bytes) -> RgbSpace:
     try:
         primaries = np.array([_xyz(tags[name]) for name in (b"rXYZ", b"gXYZ", b"bXYZ")]).T
         curves = [_curve(tags[name]) for name in (b"rTRC", b"gTRC", b"bTRC")]
-    except (KeyError, struct.error, ValueError) as error:
+    except (KeyError, IndexError, struct.error, ValueError) as error:
         raise ImageError("a profile to write in must be made of primaries and curves, this one is made of tables") from error
     codes = np.arange(65536) / 65535
     red, green, blue = (curve(codes) for curve in curves)
@@ -85,26 +85,21 @@ def rgb_space(profile: bytes) -> RgbSpace:
 
 
 def grey_tone(profile: bytes, codes: int) -> Tone:
-    """What the codes of a scan with a grey profile mean.
+    """What the codes of a scan with a grey profile mean: its curve, to the PCS's Y or L* (ICC.1:2022, F.2).
 
     Args:
         profile: Of kind "GRAY".
         codes: How many there are: 256 or 65536.
 
     Raises:
-        ImageError: The profile is damaged.
+        ImageError: The profile has no such curve.
     """
-    import pyvips
-
-    ramp = np.arange(codes, dtype=np.uint8 if codes == 256 else np.uint16)[None]
-    image = pyvips.Image.new_from_array(ramp, interpretation="b-w" if codes == 256 else "grey16").copy()
-    image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
     try:
-        lab: npt.NDArray[Any] = image.icc_import(embedded=True, intent="relative", pcs="lab").numpy()
-    except pyvips.Error as error:
-        raise ImageError("its grey profile is damaged; remove or replace it") from error
-    lightness = np.maximum.accumulate(np.clip(lab[0, :, 0].astype(np.float64), 0, 100))
-    return tone_of(lightness_to_luminance(lightness))
+        values = _curve(_tags(profile)[b"kTRC"])(np.linspace(0, 1, codes))
+    except (KeyError, IndexError, struct.error, ValueError) as error:
+        raise ImageError("its grey profile is damaged, or made of tables; remove or replace it") from error
+    rising = np.maximum.accumulate(np.clip(values, 0, 1))
+    return tone_of(lightness_to_luminance(100 * rising) if profile[20:24] == b"Lab " else rising)
 
 
 def _tags(profile: bytes) -> dict[bytes, bytes]:

@@ -381,8 +381,8 @@ def _informed(image: pyvips.Image, like: Page, form: Format) -> pyvips.Image:
         image.set_type(value.blob_type, "iptc-data", press)
     elif like.tags:
         image.remove("iptc-data")
-    if not image.get_typeof("image-description") and image.get_typeof(_EXIF_DESCRIPTION):
-        image.set_type(value.gstr_type, "image-description", _plain(str(image.get(_EXIF_DESCRIPTION))))
+    if not image.get_typeof("image-description") and like.header.get_typeof(_EXIF_DESCRIPTION):
+        image.set_type(value.gstr_type, "image-description", _plain(str(like.header.get(_EXIF_DESCRIPTION))))
     return image
 
 

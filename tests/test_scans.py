@@ -1,0 +1,811 @@
+"""Scans: streams, pages, profiles, metadata, and what can go wrong on the way."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import pytest
+from fakes import PHOTOS, REPOSITORY, Picture, as_type, as_unit, assert_lightness_kept, fake_colorizer, lab, scene, tripled
+
+import edgecolor
+from edgecolor import Colorizer, Hint, ImageError, SourceError, _source
+from edgecolor._color import srgb_to_linear
+from edgecolor._icc import grey_tone, kind, rgb_profile, rgb_space
+from edgecolor._source import PIXELS_MAX, read_picture
+from edgecolor._target import noted_xmp
+from edgecolor._tiff import Tags, described, exif_tags, read_directories
+
+HEIGHT, WIDTH = 90, 120
+
+
+@pytest.fixture
+def colorizer() -> Colorizer:
+    """Files are about files: no network needed."""
+    return fake_colorizer(25)
+
+
+@pytest.fixture(params=["held", "streamed"])
+def passage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Small pages are held in memory, large ones decoded in strips; here either."""
+    if request.param == "streamed":
+        monkeypatch.setattr(_source, "HELD_BYTES", 0)
+        monkeypatch.setattr(_source, "STRIP_BYTES", 4000)
+    return str(request.param)
+
+
+def _grey(dtype: str = "uint8", seed: int = 0) -> Picture:
+    return scene(HEIGHT, WIDTH, dtype, seed)
+
+
+def _save(path: Path, array: Picture, fields: dict[str, Any] | None = None, **options: Any) -> Path:
+    import pyvips
+
+    image = pyvips.Image.new_from_array(array)
+    if array.dtype == np.uint16:
+        image = image.copy(interpretation="rgb16" if array.ndim == 3 else "grey16")
+    image = image.copy(xres=options.pop("xres", 1.0), yres=options.pop("yres", 1.0))
+    types = {str: pyvips.GValue.gstr_type, int: pyvips.GValue.gint_type, bytes: pyvips.GValue.blob_type}
+    for name, value in (fields or {}).items():
+        image.set_type(types[type(value)], name, value)
+    image.write_to_file(str(path), **options)
+    return path
+
+
+def _load(path: Path, **options: Any) -> Any:
+    import pyvips
+
+    return pyvips.Image.new_from_buffer(path.read_bytes(), "", **options)
+
+
+def _pixels(path: Path, **options: Any) -> Picture:
+    array: Picture = _load(path, **options).numpy()
+    return array
+
+
+def _directories(path: Path) -> list[Tags]:
+    with path.open("rb") as file:
+        return read_directories(file)
+
+
+def _only(folder: Path, *names: str) -> None:
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names)
+
+
+# Streams
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize(
+    ("name", "kind_of", "options"),
+    [
+        ("a.tif", ("uint16", 1), {}),
+        ("a.tif", ("uint16", 1), {"tile": True, "tile_width": 32, "tile_height": 16, "compression": "lzw"}),
+        ("a.tif", ("float32", 1), {"compression": "deflate"}),
+        ("a.tif", ("uint8", 3), {"compression": "jpeg"}),
+        ("a.png", ("uint8", 2), {}),
+        ("a.png", ("uint16", 4), {}),
+        ("a.jpg", ("uint8", 1), {}),
+    ],
+    ids=str,
+)
+def test_a_stream_and_a_held_picture_come_out_the_same(
+    colorizer: Colorizer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    kind_of: tuple[str, int],
+    options: dict[str, Any],
+    orientation: int,
+) -> None:
+    dtype, bands = kind_of
+    gray = _grey(dtype)
+    array = gray if bands == 1 else np.dstack([gray] * bands)
+    source = _save(tmp_path / name, array, {"orientation": orientation}, **options)
+    hints = [Hint(40, 20, "teal"), Hint(80, 70, "#8a2f2f")] if orientation == 1 else [Hint(20, 80, "teal")]
+    colorizer.image(source, tmp_path / "held.tif", hints=hints)
+    monkeypatch.setattr(_source, "HELD_BYTES", 0)
+    monkeypatch.setattr(_source, "STRIP_BYTES", 3000)
+    colorizer.image(source, tmp_path / "streamed.tif", hints=hints)
+    held, streamed = _pixels(tmp_path / "held.tif"), _pixels(tmp_path / "streamed.tif")
+    assert held.shape == (HEIGHT, WIDTH, 4 if bands in (2, 4) else 3)
+    assert np.array_equal(held, streamed)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (2, 3), (3, 4000)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_any_shape_is_coloured(passage: str, colorizer: Colorizer, tmp_path: Path, dtype: str, size: tuple[int, int]) -> None:
+    gray = as_type(np.random.default_rng(0).random(size), dtype)
+    colorizer.image(_save(tmp_path / "a.tif", gray), tmp_path / "b.tif")
+    result = _pixels(tmp_path / "b.tif")
+    assert result.shape == (*size, 3), passage
+    assert result.dtype == np.dtype(dtype)
+    assert_lightness_kept(result, gray)
+
+
+def test_hints_hold_in_a_stream_however_the_picture_lies(colorizer: Colorizer, tmp_path: Path, passage: str) -> None:
+    flat = np.full((HEIGHT, WIDTH), 150, np.uint8)
+    x, y = 20, 80  # upright, so in a picture of 90 by 120
+    for orientation in (1, 6, 7, 8):
+        stored = flat if orientation >= 5 else np.ascontiguousarray(flat.T)
+        source = _save(tmp_path / f"{passage}{orientation}.tif", stored, {"orientation": orientation})
+        target = tmp_path / f"colour{orientation}.tif"
+        colorizer.image(source, target, hints=[Hint(x, y, f"lab({lab(flat)[0, 0, 0]:.3f} 20 -15)")])
+        assert lab(_load(target).autorot().numpy())[y, x, 1:] == pytest.approx((20, -15), abs=1)
+
+
+def test_outside_a_region_a_picture_keeps_its_values(colorizer: Colorizer, tmp_path: Path, passage: str) -> None:
+    gray = _grey("uint16")
+    region = np.zeros((WIDTH, HEIGHT), bool)
+    region[:40] = True
+    source = _save(tmp_path / f"{passage}.tif", gray, {"orientation": 6})
+    colorizer.image(source, tmp_path / "colour.tif", region=region)
+    result = _load(tmp_path / "colour.tif").autorot().numpy()
+    upright = _load(source).autorot().numpy().squeeze()
+    assert np.array_equal(result[40:], tripled(upright[40:]))
+    assert np.hypot(*np.moveaxis(lab(result[:40])[..., 1:], -1, 0)).mean() > 3
+
+
+def test_a_region_of_another_size_is_named(colorizer: Colorizer, tmp_path: Path) -> None:
+    source = _save(tmp_path / "a.tif", _grey())
+    with pytest.raises(ImageError, match=r"\(90, 120\)"):
+        colorizer.image(source, tmp_path / "b.tif", region=np.ones((5, 5), bool))
+    _only(tmp_path, "a.tif")
+
+
+def test_progress_rises_to_the_end(colorizer: Colorizer, tmp_path: Path, passage: str) -> None:
+    shares: list[float] = []
+    colorizer.image(_save(tmp_path / f"{passage}.tif", _grey()), tmp_path / "b.tif", progress=shares.append)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+def test_the_same_scan_at_two_sizes_comes_out_the_same(tmp_path: Path) -> None:
+    real = edgecolor.load()
+    gray = cv2.imread(str(PHOTOS / "temple.jpg"), cv2.IMREAD_GRAYSCALE)
+    assert gray is not None
+    large = cv2.resize(gray, None, fx=6, fy=6, interpolation=cv2.INTER_CUBIC)
+    results = []
+    for name, array in (("small", gray), ("large", large)):
+        real.image(_save(tmp_path / f"{name}.tif", array), tmp_path / f"{name}-colour.tif")
+        pixels = _pixels(tmp_path / f"{name}-colour.tif")
+        results.append(lab(cv2.resize(pixels, gray.shape[::-1], interpolation=cv2.INTER_AREA))[..., 1:])
+    assert np.hypot(*np.moveaxis(results[0] - results[1], -1, 0)).mean() < 2
+
+
+# Depth and compression
+
+
+def test_depth_and_compression_stay_unless_asked(colorizer: Colorizer, tmp_path: Path) -> None:
+    numbers = {"none": 1, "lzw": 5, "deflate": 8, "packbits": 32773}
+    for compression, number in numbers.items():
+        source = _save(tmp_path / f"{compression}.tif", _grey("uint16"), compression=compression)
+        colorizer.image(source, tmp_path / "same.tif")
+        tags = _directories(tmp_path / "same.tif")[0]
+        assert tags[259].numbers == [number]
+        assert tags[258].numbers == [16, 16, 16]
+        colorizer.image(source, tmp_path / "other.tif", depth="8", compression="lzw")
+        tags = _directories(tmp_path / "other.tif")[0]
+        assert (tags[259].numbers, tags[258].numbers) == ([5], [8, 8, 8])
+        assert_lightness_kept(_pixels(tmp_path / "other.tif"), _grey("uint16"))
+
+
+@pytest.mark.parametrize(("depth", "dtype"), [("8", "uint8"), ("16", "uint16"), ("float", "float32")])
+@pytest.mark.parametrize("source_dtype", ["uint8", "uint16", "float32"])
+def test_every_depth_becomes_every_other(
+    colorizer: Colorizer, tmp_path: Path, source_dtype: str, depth: Any, dtype: str
+) -> None:
+    gray = _grey(source_dtype)
+    alpha = as_type(np.tile(np.linspace(0, 1, WIDTH), (HEIGHT, 1)), source_dtype)
+    source = tmp_path / "a.tif"
+    import pyvips
+
+    pyvips.Image.new_from_array(np.dstack([gray, alpha])).copy(interpretation="b-w").write_to_file(str(source))
+    colorizer.image(source, tmp_path / "b.tif", depth=depth)
+    result = _pixels(tmp_path / "b.tif")
+    assert result.dtype == np.dtype(dtype)
+    assert_lightness_kept(result[..., :3], gray)
+    assert as_unit(result[..., 3]) == pytest.approx(as_unit(alpha), abs=0.003)
+
+
+def test_fax_becomes_colour(colorizer: Colorizer, tmp_path: Path) -> None:
+    lines = ((np.indices((HEIGHT, WIDTH)).sum(0) // 7 % 2) * 255).astype(np.uint8)
+    source = _save(tmp_path / "fax.tif", lines, compression="ccittfax4", bitdepth=1)
+    colorizer.image(source, tmp_path / "colour.tif")
+    tags = _directories(tmp_path / "colour.tif")[0]
+    assert (tags[258].numbers, tags[259].numbers) == ([8, 8, 8], [8])
+    assert_lightness_kept(_pixels(tmp_path / "colour.tif"), lines)
+
+
+@pytest.mark.parametrize("subifd", [False, True])
+def test_tiles_and_pyramids_stay(colorizer: Colorizer, tmp_path: Path, subifd: bool) -> None:  # noqa: FBT001
+    gray = scene(600, 700)
+    tile: dict[str, Any] = {"tile": True, "tile_width": 128, "tile_height": 64, "pyramid": True, "subifd": subifd}
+    source = _save(tmp_path / "pyramid.tif", gray, compression="deflate", **tile)
+    colorizer.image(source, tmp_path / "colour.tif")
+    before, after = _directories(source), _directories(tmp_path / "colour.tif")
+    assert [(tags[322].numbers, tags[323].numbers) for tags in after] == [([128], [64])] * len(before)
+    assert [330 in tags for tags in after] == [330 in tags for tags in before]
+    assert_lightness_kept(_pixels(tmp_path / "colour.tif"), gray)
+    if not subifd:
+        assert _pixels(tmp_path / "colour.tif", page=1).shape == (300, 350, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"depth": "12"}, "depth must be one of auto, 8, 16, float, got '12'"),
+        ({"compression": "zip"}, "compression must be one of"),
+        ({"compression": "jpeg", "depth": "16"}, "jpeg compression holds 8 bits only"),
+        ({"profile": "none.icc"}, "cannot read the profile none.icc"),
+        ({"vividness": 3}, "got 3"),
+    ],
+)
+def test_options_that_make_no_sense_are_named(
+    colorizer: Colorizer, tmp_path: Path, options: dict[str, Any], words: str
+) -> None:
+    source = _save(tmp_path / "a.tif", _grey())
+    with pytest.raises((ImageError, SourceError), match=re.escape(words)):
+        colorizer.image(source, tmp_path / "b.tif", **options)
+    _only(tmp_path, "a.tif")
+
+
+def test_a_depth_the_format_lacks_is_named(colorizer: Colorizer, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"\.jpg cannot hold a depth of 16, only 8"):
+        colorizer.image(_save(tmp_path / "a.tif", _grey()), tmp_path / "b.jpg", depth="16")
+
+
+# Profiles
+
+
+def _profile(curve: bytes, space: bytes = b"GRAY", pcs: bytes = b"XYZ ", more: dict[bytes, bytes] | None = None) -> bytes:
+    """A minimal ICC profile (version 2.4), D50."""
+
+    def tag(name: bytes, body: bytes) -> bytes:
+        data = name + bytes(4) + body
+        return data + bytes(-len(data) % 4)
+
+    white = struct.pack(">3i", round(0.9642 * 65536), 65536, round(0.8249 * 65536))
+    tags = {
+        b"desc": tag(b"desc", struct.pack(">I", 5) + b"grey\0" + bytes(78)),
+        b"cprt": tag(b"text", b"CC0\0"),
+        b"wtpt": tag(b"XYZ ", white),
+        b"kTRC": tag(b"curv", curve),
+    } | (more or {})
+    table, body, start = struct.pack(">I", len(tags)), b"", 132 + 12 * len(tags)
+    for name, data in tags.items():
+        table += struct.pack(">4sII", name, start + len(body), len(data))
+        body += data
+    head = struct.pack(">I4s4B4s4s4s", 128 + len(table) + len(body), b"lcms", 2, 0x40, 0, 0, b"mntr", space, pcs)
+    return (head + bytes(12) + b"acsp" + bytes(28) + white).ljust(128, b"\0") + table + body
+
+
+def _dot_gain(codes: Picture) -> Picture:
+    """Luminance of a press whose dots grow by 20 % at the middle (Murray and Davies)."""
+    ink = 1 - codes
+    return 1 - (ink + 0.2 * np.sin(np.pi * ink)).clip(0, 1)
+
+
+CURVES: dict[str, tuple[bytes, Callable[[Picture], Picture]]] = {
+    "gamma 1.0": (struct.pack(">I", 0), lambda codes: codes),
+    "gamma 1.8": (struct.pack(">IH", 1, round(1.8 * 256)), lambda codes: codes ** (round(1.8 * 256) / 256)),
+    "gamma 2.2": (struct.pack(">IH", 1, round(2.2 * 256)), lambda codes: codes ** (round(2.2 * 256) / 256)),
+    "sGrey": (
+        struct.pack(">I4096H", 4096, *np.rint(srgb_to_linear(np.linspace(0, 1, 4096)) * 65535).astype(int)),
+        srgb_to_linear,
+    ),
+    "dot gain 20 %": (
+        struct.pack(">I4096H", 4096, *np.rint(_dot_gain(np.linspace(0, 1, 4096)) * 65535).astype(int)),
+        _dot_gain,
+    ),
+}
+
+
+def _in_profile(luminance: Picture, curve: Callable[[Picture], Picture], dtype: str) -> Picture:
+    """A scan of that luminance, in the codes of a curve."""
+    places = np.linspace(0, 1, 65536)
+    return as_type(np.interp(luminance, curve(places), places), dtype)
+
+
+@pytest.mark.parametrize("profile", ["srgb", "adobergb", "prophoto"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("name", CURVES)
+def test_back_in_its_grey_profile_a_scan_is_what_it_was(
+    colorizer: Colorizer, tmp_path: Path, name: str, dtype: str, profile: str
+) -> None:
+    """By the formulas of ICC.1, which a converter in 16-bit integers only comes near.
+
+    From the darkest grey on that 8 bits of sRGB can hold: under it, a power curve has several codes for one of theirs.
+    """
+    data, curve = CURVES[name]
+    gray = _in_profile(np.clip(as_unit(_grey("float32")), 0.03 if dtype == "uint8" else 0, 1) ** 2.2, curve, dtype)
+    source = _save(tmp_path / "grey.tif", gray, {"icc-profile-data": _profile(data)})
+    colorizer.image(source, tmp_path / "colour.tif", profile=profile)
+    result = _load(tmp_path / "colour.tif")
+    written = bytes(result.get("icc-profile-data"))
+    weights = np.linalg.inv(rgb_space(written).from_xyz)[1]
+    linear: Callable[[Picture], Picture] = {
+        "srgb": srgb_to_linear,
+        "adobergb": lambda v: v ** (563 / 256),
+        "prophoto": lambda v: v ** (461 / 256),
+    }[profile]
+    luminance = linear(as_unit(result.numpy())) @ weights
+    places = np.linspace(0, 1, 65536)
+    white = np.iinfo(dtype).max
+    difference = np.rint(np.interp(luminance, curve(places), places) * white) - gray
+    assert abs(difference.mean()) < (0.1 if dtype == "uint8" else 4)
+    assert np.abs(difference).max() <= (1 if dtype == "uint8" else 64)
+
+
+@pytest.mark.parametrize("name", ["gamma 1.8", "dot gain 20 %"])
+def test_a_colour_managed_program_finds_the_scan_again(colorizer: Colorizer, tmp_path: Path, name: str) -> None:
+    data, curve = CURVES[name]
+    (tmp_path / "grey.icc").write_bytes(_profile(data))
+    gray = _in_profile(np.clip(as_unit(_grey("float32")), 0.02, 1) ** 2.2, curve, "uint8")
+    source = _save(tmp_path / "grey.tif", gray, {"icc-profile-data": _profile(data)})
+    colorizer.image(source, tmp_path / "colour.tif")
+    back = _load(tmp_path / "colour.tif").icc_transform(str(tmp_path / "grey.icc"), embedded=True, intent="relative").numpy()
+    difference = np.abs(back.squeeze().astype(int) - gray)
+    assert difference.max() <= 2
+    assert (difference > 1).mean() < 0.002, "the converter's own error"
+
+
+def test_a_grey_profile_over_lab_means_lightness() -> None:
+    tone = grey_tone(_profile(struct.pack(">I", 0), pcs=b"Lab "), 256)
+    assert 116 * tone.root - 16 == pytest.approx(np.linspace(0, 100, 256), abs=1e-3)
+
+
+def test_every_profile_shows_the_same_colours(colorizer: Colorizer, tmp_path: Path) -> None:
+    import pyvips
+
+    source = _save(tmp_path / "a.tif", _grey("uint16"))
+    (tmp_path / "p3.icc").write_bytes(bytes(pyvips.Image.profile_load("p3")))
+    shown = {}
+    for profile in ("srgb", "adobergb", "prophoto", str(tmp_path / "p3.icc")):
+        colorizer.image(source, tmp_path / "b.tif", profile=profile)
+        result = _load(tmp_path / "b.tif")
+        assert kind(bytes(result.get("icc-profile-data"))) == "RGB"
+        shown[profile] = result.icc_import(embedded=True, intent="relative", pcs="lab").numpy()
+    for profile, seen in shown.items():
+        difference = np.linalg.norm(seen - shown["prophoto"], axis=-1)
+        # a plain sRGB picture keeps the lightness of D65, and blue weighs a little more there
+        assert np.median(difference) < (3 if profile == "srgb" else 0.5), profile
+
+
+def test_our_profiles_are_those_they_are_named_after() -> None:
+    """Colorants as Adobe's and the ROMM's own profiles have them, D50."""
+    for name, expected in (
+        ("adobergb", [[0.60974, 0.20528, 0.14919], [0.31111, 0.62567, 0.06322], [0.01947, 0.06087, 0.74457]]),
+        ("prophoto", [[0.7977, 0.1352, 0.0313], [0.2880, 0.7119, 0.0001], [0.0, 0.0, 0.8249]]),
+    ):
+        to_xyz = np.linalg.inv(rgb_space(rgb_profile(name)).from_xyz) * np.array([0.9642, 1, 0.8249])[:, None]
+        assert to_xyz == pytest.approx(np.array(expected), abs=0.0015)
+
+
+@pytest.mark.parametrize(("name", "words"), [("cmyk", "of CMYK"), ("text", "of no known kind")])
+def test_a_profile_that_is_not_rgb_is_named(colorizer: Colorizer, tmp_path: Path, name: str, words: str) -> None:
+    import pyvips
+
+    content = bytes(pyvips.Image.profile_load("cmyk")) if name == "cmyk" else b"Dear diary" * 30
+    (tmp_path / "a.icc").write_bytes(content)
+    with pytest.raises(ImageError, match=words):
+        colorizer.image(_save(tmp_path / "a.tif", _grey()), tmp_path / "b.tif", profile=tmp_path / "a.icc")
+    _only(tmp_path, "a.tif", "a.icc")
+
+
+def test_a_damaged_grey_profile_is_named(colorizer: Colorizer, tmp_path: Path) -> None:
+    broken = _profile(struct.pack(">I", 0)).replace(b"kTRC", b"none")
+    source = _save(tmp_path / "a.tif", _grey(), {"icc-profile-data": broken})
+    with pytest.raises(ImageError, match=r"a\.tif cannot be coloured: its grey profile"):
+        colorizer.image(source, tmp_path / "b.tif")
+    _only(tmp_path, "a.tif")
+
+
+# Metadata
+
+WORDS = {
+    269: "Box 12",
+    270: "Aunt Emma",
+    271: "Hasselblad",
+    272: "Flextight X5",
+    285: "Page one",
+    305: "FlexColor",
+    315: "I. Bing",
+}
+WORDS |= {306: "1931:05:01 12:00:00", 316: "scanner-3", 33432: "Public domain"}
+IPTC = b"\x1c\x02\x00\x00\x02\x00\x04" + b"\x1c\x02\x78\x00\x09Aunt Emma"
+XMP = (
+    b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'>"
+    b"<rdf:Description rdf:about='' xmlns:dc='http://purl.org/dc/elements/1.1/' dc:source='Box 12'/></rdf:RDF></x:xmpmeta>"
+)
+
+
+def _archive_tiff(pixels: Picture, order: Literal["<", ">"] = ">") -> bytes:
+    """A TIFF as a scanner writes it, with tags of every sort: words, an EXIF and a GPS directory, XMP, IPTC, a private tag."""
+    data = b""
+
+    def place(raw: bytes) -> int:
+        nonlocal data
+        data += bytes(len(data) % 2)
+        at = 8 + len(data)
+        data += raw
+        return at
+
+    def directory(lines: list[tuple[int, int, int, bytes]]) -> int:
+        body = struct.pack(f"{order}H", len(lines))
+        for number, form, count, raw in sorted(lines):
+            value = raw.ljust(4, b"\0") if len(raw) <= 4 else struct.pack(f"{order}I", place(raw))
+            body += struct.pack(f"{order}HHI", number, form, count) + value
+        return place(body + bytes(4))
+
+    def short(number: int, *values: int) -> tuple[int, int, int, bytes]:
+        return number, 3, len(values), struct.pack(f"{order}{len(values)}H", *values)
+
+    def long(number: int, *values: int) -> tuple[int, int, int, bytes]:
+        return number, 4, len(values), struct.pack(f"{order}{len(values)}I", *values)
+
+    def text(number: int, words: str) -> tuple[int, int, int, bytes]:
+        return number, 2, len(words) + 1, words.encode() + b"\0"
+
+    def ratio(number: int, *values: int) -> tuple[int, int, int, bytes]:
+        return number, 5, len(values) // 2, struct.pack(f"{order}{len(values)}I", *values)
+
+    exif = directory(
+        [ratio(33434, 1, 60), text(36867, "1931:05:01 12:00:00"), (37500, 7, 6, b"maker!"), short(34855, 100, 200)]
+    )
+    gps = directory([text(1, "N"), ratio(2, 51, 1, 30, 1, 0, 1)])
+    height, width = pixels.shape
+    strip = place(pixels.astype(pixels.dtype.newbyteorder(order)).tobytes())
+    lines = [
+        *(text(number, words) for number, words in WORDS.items()),
+        *(short(number, value) for number, value in ((256, width), (257, height), (258, 16), (259, 1), (262, 1), (277, 1))),
+        *(short(number, value) for number, value in ((274, 6), (296, 3))),
+        *(long(number, value) for number, value in ((273, strip), (278, height), (279, pixels.nbytes))),
+        *(long(number, value) for number, value in ((34665, exif), (34853, gps))),
+        ratio(282, 236, 1),
+        ratio(283, 118, 1),
+        (700, 1, len(XMP), XMP),
+        (33723, 7, len(IPTC), IPTC),
+        (65000, 12, 2, struct.pack(f"{order}2d", 0.5, -7.25)),
+    ]
+    first = directory(lines)
+    return (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", first) + data
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_every_tag_in_is_every_tag_out(colorizer: Colorizer, tmp_path: Path, passage: str, order: Literal["<", ">"]) -> None:
+    source, target = tmp_path / f"{passage}.tif", tmp_path / "colour.tif"
+    source.write_bytes(_archive_tiff(_grey("uint16"), order))
+    colorizer.image(source, target)
+    (before,), (after,) = _directories(source), _directories(target)
+    kept = described(before)
+    assert set(kept) >= {*WORDS, 33723, 34665, 34853, 65000}
+    for number, tag in kept.items():
+        if number == 270:
+            assert after[270].data.startswith(b"Aunt Emma; coloured by edgecolor")
+        elif tag.below is not None:
+            assert after[number].below == tag.below
+        else:
+            assert after[number] == tag
+    assert after[33434 if 33434 in after else 34665].below is not None
+    read, written = _load(source), _load(target)
+    for name in ("orientation", "resolution-unit"):
+        assert written.get(name) == read.get(name)
+    assert (written.xres, written.yres) == pytest.approx((23.6, 11.8))
+    assert b"dc:source='Box 12'" in bytes(written.get("xmp-data"))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif"])
+def test_the_tags_of_a_tiff_become_exif(colorizer: Colorizer, tmp_path: Path, suffix: str) -> None:
+    source, target = tmp_path / "scan.tif", tmp_path / f"colour{suffix}"
+    source.write_bytes(_archive_tiff(_grey("uint16")))
+    colorizer.image(source, target)
+    result = _load(target)
+    for number, name in ((271, "Make"), (272, "Model"), (315, "Artist"), (33432, "Copyright"), (305, "Software")):
+        assert result.get(f"exif-ifd0-{name}").startswith(WORDS[number])
+    assert result.get("exif-ifd2-DateTimeOriginal").startswith("1931:05:01")
+    assert result.get("exif-ifd2-ExposureTime").startswith("1/60")
+    assert result.get("exif-ifd3-GPSLatitudeRef").startswith("N")
+    assert result.get("exif-ifd0-ImageDescription").startswith("Aunt Emma; coloured by edgecolor")
+    assert b"dc:source='Box 12'" in bytes(result.get("xmp-data"))
+    if suffix == ".jpg":
+        assert IPTC in bytes(result.get("iptc-data"))
+    if suffix == ".avif":  # which cannot say how it is to be turned
+        assert (result.height, result.width) == (WIDTH, HEIGHT)
+    else:
+        assert result.get("orientation") == 6
+
+
+def test_exif_and_iptc_become_the_tags_of_a_tiff_and_come_back(colorizer: Colorizer, tmp_path: Path) -> None:
+    photoshop = b"Photoshop 3.0\x008BIM\x04\x04\0\0" + struct.pack(">I", len(IPTC)) + IPTC
+    exif = {
+        "exif-ifd0-Make": "Leica",
+        "exif-ifd2-DateTimeOriginal": "1931:05:01 12:00:00",
+        "exif-ifd0-ImageDescription": "Emma",
+    }
+    source = _save(tmp_path / "photo.jpg", _grey(), {**exif, "iptc-data": photoshop, "orientation": 8})
+    colorizer.image(source, tmp_path / "colour.tif")
+    (tags,) = _directories(tmp_path / "colour.tif")
+    assert tags[271].data == b"Leica\0"
+    assert tags[33723].data == IPTC
+    assert tags[270].data.startswith(b"Emma; coloured by edgecolor")
+    assert tags[34665].below is not None
+    assert tags[34665].below[36867].data == b"1931:05:01 12:00:00\0"
+    assert tags[274].numbers == [8]
+    colorizer.image(tmp_path / "colour.tif", tmp_path / "again.jpg")
+    again = _load(tmp_path / "again.jpg")
+    assert IPTC in bytes(again.get("iptc-data"))
+    assert again.get("exif-ifd0-Make").startswith("Leica")
+    assert exif_tags(bytes(again.get("exif-data")))[34665].below is not None
+    assert str(again.get("exif-ifd0-ImageDescription")).split(" (")[0].count("coloured by edgecolor") == 1
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"])
+def test_a_result_says_who_coloured_it_and_with_what(colorizer: Colorizer, tmp_path: Path, suffix: str) -> None:
+    target = tmp_path / f"colour{suffix}"
+    colorizer.image(_save(tmp_path / "plain.png", _grey()), target)
+    packet = bytes(_load(target).get("xmp-data")).decode()
+    assert f"coloured by edgecolor {edgecolor.__version__} with fake fp32; colours are estimates" in packet
+    assert "compositeWithTrainedAlgorithmicMedia" in packet
+
+
+def test_a_note_goes_into_a_packet_once() -> None:
+    once = noted_xmp(XMP, 'by "us" & others')
+    assert once.count(b"&quot;us&quot; &amp; others") == 1
+    assert once.replace(once[once.index(b'<rdf:Description rdf:about=""') : once.index(b"</rdf:RDF>")], b"") == XMP
+    assert noted_xmp(b"not RDF", "note") == b"not RDF"
+
+
+# Pages
+
+
+def _pages(path: Path, *pages: Path) -> Path:
+    """One TIFF of several, by the tool that ships with the library; its result is checked by libvips."""
+    from edgecolor._tiff import add_page
+
+    path.write_bytes(pages[0].read_bytes())
+    for page in pages[1:]:
+        add_page(path, page)
+    return path
+
+
+def test_all_pages_are_coloured_each_with_its_size_depth_and_words(colorizer: Colorizer, tmp_path: Path, passage: str) -> None:
+    grays = [scene(40, 60, "uint8"), scene(70, 50, "uint16", 1), scene(33, 44, "float32", 2), scene(20, 90, "uint8", 3)]
+    singles = [
+        _save(tmp_path / f"{n}.tif", gray, {"image-description": f"page {n}"}, compression=compression, xres=n + 1.0, yres=2.0)
+        for n, (gray, compression) in enumerate(zip(grays, ("none", "lzw", "deflate", "none"), strict=True))
+    ]
+    source, target = _pages(tmp_path / f"{passage}.tif", *singles), tmp_path / "colour.tif"
+    colorizer.image(source, target)
+    assert _load(target).get("n-pages") == len(grays)
+    for number, gray in enumerate(grays):
+        page = _load(target, page=number)
+        assert_lightness_kept(page.numpy(), gray)
+        assert page.numpy().dtype == gray.dtype
+        assert page.get("image-description").startswith(f"page {number}; coloured by")
+        assert page.xres == pytest.approx(number + 1, rel=0.01)
+    assert [tags[259].numbers for tags in _directories(target)] == [[1], [5], [8], [1]]
+
+
+def test_pages_with_pyramids_stay_pages_with_pyramids(colorizer: Colorizer, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"tile": True, "tile_width": 128, "tile_height": 128, "pyramid": True, "subifd": True}
+    grays = [scene(300, 400, seed=1), scene(280, 260, seed=2)]
+    source = _pages(tmp_path / "a.tif", *(_save(tmp_path / f"{n}.tif", gray, **options) for n, gray in enumerate(grays)))
+    colorizer.image(source, tmp_path / "b.tif")
+    for number, gray in enumerate(grays):
+        assert_lightness_kept(_pixels(tmp_path / "b.tif", page=number), gray)
+        smaller = _load(tmp_path / "b.tif", page=number, subifd=0)
+        assert smaller.height == gray.shape[0] // 2
+        assert np.abs(lab(smaller.numpy())[..., 0].mean() - lab(gray)[..., 0].mean()) < 2
+
+
+def test_pages_do_not_fit_into_a_format_of_one(colorizer: Colorizer, tmp_path: Path) -> None:
+    source = _pages(tmp_path / "a.tif", _save(tmp_path / "1.tif", _grey()), _save(tmp_path / "2.tif", _grey()))
+    with pytest.raises(ImageError, match=r"a\.tif has 2 pages, \.jpg holds one"):
+        colorizer.image(source, tmp_path / "b.jpg")
+
+
+def test_an_unreadable_page_is_named_and_leaves_nothing(colorizer: Colorizer, tmp_path: Path, passage: str) -> None:
+    singles = [_save(tmp_path / f"{n}.tif", _grey(seed=n), compression="deflate") for n in range(5)]
+    source = _pages(tmp_path / f"{passage}.tif", *singles)
+    content = bytearray(source.read_bytes())
+    broken = singles[2].read_bytes()
+    strip = content.index(broken[8:200])
+    content[strip + 20 : strip + 120] = bytes(100)
+    source.write_bytes(content)
+    for single in singles:
+        single.unlink()
+    with pytest.raises(ImageError, match=rf"{passage}\.tif is not a picture that can be read, or is damaged"):
+        colorizer.image(source, tmp_path / "colour.tif")
+    _only(tmp_path, f"{passage}.tif")
+    assert source.read_bytes() == content
+
+
+# Confidence
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_the_confidence_lies_beside(colorizer: Colorizer, tmp_path: Path, orientation: int) -> None:
+    source = _save(tmp_path / "a.tif", _grey(), {"orientation": orientation})
+    colorizer.image(source, tmp_path / "b.tif", confidence=tmp_path / "sure.png")
+    sure = _pixels(tmp_path / "sure.png").squeeze()
+    size = (HEIGHT, WIDTH) if orientation == 1 else (WIDTH, HEIGHT)
+    assert sure.shape == size
+    assert sure[:, 0] == pytest.approx(np.full(size[0], 0.2 * 255), abs=5)  # the fake is surer to the right
+    assert sure[:, -1] == pytest.approx(np.full(size[0], 0.8 * 255), abs=5)
+
+
+def test_every_page_has_its_confidence(colorizer: Colorizer, tmp_path: Path) -> None:
+    source = _pages(tmp_path / "a.tif", _save(tmp_path / "1.tif", _grey()), _save(tmp_path / "2.tif", _grey()))
+    colorizer.image(source, tmp_path / "b.tif", confidence=tmp_path / "sure.png")
+    assert sorted(path.name for path in tmp_path.glob("sure*")) == ["sure-1.png", "sure-2.png"]
+
+
+# What can go wrong
+
+
+def _claims(width: int, height: int) -> bytes:
+    """A TIFF of one strip, all of it missing, that claims a size."""
+    lines = [(256, width), (257, height), (258, 8), (259, 1), (262, 1), (273, 4000), (277, 1), (278, height), (279, 100)]
+    body = b"".join(struct.pack("<HHII", number, 4, 1, value) for number, value in lines)
+    return b"II*\0" + struct.pack("<IH", 8, len(lines)) + body + bytes(4)
+
+
+def test_a_bomb_is_refused_by_what_it_claims(colorizer: Colorizer, tmp_path: Path) -> None:
+    source = tmp_path / "bomb.tif"
+    source.write_bytes(_claims(10**6, 10**6))
+    with pytest.raises(ImageError, match=rf"claims 1000000 by 1000000 pixels, more than {PIXELS_MAX:,}"):
+        colorizer.image(source, tmp_path / "colour.tif")
+    _only(tmp_path, "bomb.tif")
+
+
+@pytest.mark.parametrize("size", [(10**6, 10**4), (10**4, 10**6)])
+def test_a_large_claim_takes_no_memory(colorizer: Colorizer, tmp_path: Path, size: tuple[int, int]) -> None:
+    source = tmp_path / "claim.tif"
+    source.write_bytes(_claims(*size))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ImageError, match="damaged"):
+        colorizer.image(source, tmp_path / "colour.tif")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000
+    _only(tmp_path, "claim.tif")
+
+
+def _damaged() -> Iterator[tuple[str, Callable[[Path], None]]]:
+    """Files that are wrong only far behind their beginning."""
+    gray = scene(400, 500, "uint16")
+
+    def cut(path: Path, share: float, **options: Any) -> None:
+        _save(path, gray, **options)
+        content = path.read_bytes()
+        path.write_bytes(content[: round(len(content) * share)])
+
+    def stirred(path: Path, **options: Any) -> None:
+        _save(path, gray, **options)
+        content = bytearray(path.read_bytes())
+        middle = len(content) // 2
+        content[middle : middle + 400] = bytes(400)
+        path.write_bytes(content)
+
+    yield "cut.tif", lambda path: cut(path, 0.7)
+    yield "cut-lzw.tif", lambda path: cut(path, 0.7, compression="lzw")
+    yield "cut.png", lambda path: cut(path, 0.7)
+    yield "stirred-lzw.tif", lambda path: stirred(path, compression="lzw")
+    yield "stirred.png", stirred
+
+
+@pytest.mark.parametrize(("name", "make"), list(_damaged()), ids=lambda value: value if isinstance(value, str) else "")
+def test_damage_far_inside_is_named_and_leaves_nothing(
+    colorizer: Colorizer, tmp_path: Path, passage: str, name: str, make: Callable[[Path], None]
+) -> None:
+    source = tmp_path / name
+    make(source)
+    content = source.read_bytes()
+    (tmp_path / "colour.tif").write_bytes(passage.encode())
+    with pytest.raises(ImageError, match="damaged"):
+        colorizer.image(source, tmp_path / "colour.tif")
+    assert (tmp_path / "colour.tif").read_bytes() == passage.encode()
+    assert source.read_bytes() == content
+    _only(tmp_path, name, "colour.tif")
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".jpg"])
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path, suffix: str) -> None:
+    """The kernel refuses to let the process's files grow, as it does where no space is left."""
+    source = _save(tmp_path / "scan.png", scene(700, 900))
+    code = f"""
+import resource, signal, sys
+sys.path[:0] = [{str(REPOSITORY)!r}, {str(REPOSITORY / "tests")!r}]
+from fakes import fake_colorizer
+import edgecolor
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    fake_colorizer().image({str(source)!r}, {str(tmp_path / f"colour{suffix}")!r})
+except edgecolor.SourceError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
+    assert "cannot write" in done.stdout, done.stderr
+    assert done.stdout.count("\n") == 1
+    _only(tmp_path, "scan.png")
+
+
+def test_killed_at_any_moment_nothing_half_is_left(tmp_path: Path) -> None:
+    """What a killed run leaves behind has a name of its own, and the next run uses it up."""
+    source = _save(tmp_path / "scan.tif", scene(1500, 2000, "uint16"))
+    content = source.read_bytes()
+    target = tmp_path / "out" / "colour.tif"
+    target.parent.mkdir()
+    code = f"""
+import os, sys
+sys.path[:0] = [{str(REPOSITORY)!r}, {str(REPOSITORY / "tests")!r}]
+from fakes import fake_colorizer
+colorizer = fake_colorizer()
+colorizer.image({str(source)!r}, {str(tmp_path / "warm.tif")!r})
+for _ in sys.stdin:  # a child for every line, so that the runtime is loaded once
+    child = os.fork()
+    if not child:
+        os.setpgid(0, 0)
+        fake_colorizer().image({str(source)!r}, {str(target)!r})
+        os._exit(0)
+    print(child, flush=True)
+    os.waitpid(child, 0)
+    print("gone", flush=True)
+"""
+    random = np.random.default_rng(5)
+    server = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-W", "ignore", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdin is not None
+    assert server.stdout is not None
+    whole = 0
+    with server:
+        for _ in range(20):
+            server.stdin.write("\n")
+            server.stdin.flush()
+            child = int(server.stdout.readline())
+            time.sleep(random.uniform(0, 0.4))
+            os.kill(child, signal.SIGKILL)
+            assert server.stdout.readline() == "gone\n"
+            if target.exists():
+                assert_lightness_kept(_pixels(target)[::50], scene(1500, 2000, "uint16")[::50])
+                whole += 1
+                target.unlink()
+            assert len(list(target.parent.iterdir())) <= 1
+        server.stdin.close()
+    assert whole < 20, "some runs must have been killed before their end"
+    assert source.read_bytes() == content
+    fake_colorizer().image(source, target)
+    _only(target.parent, "colour.tif")
+
+
+def test_who_writes_is_not_disturbed(colorizer: Colorizer, tmp_path: Path) -> None:
+    from edgecolor._files import whole_file
+
+    source, target = _save(tmp_path / "a.tif", _grey()), tmp_path / "b.tif"
+    with whole_file(target) as partial:
+        partial.write_bytes(b"mine")
+        with pytest.raises(SourceError, match=r"b\.tif: another process is writing it"):
+            colorizer.image(source, target)
+        assert partial.read_bytes() == b"mine"
+    assert target.read_bytes() == b"mine"
+
+
+def test_the_picture_read_for_an_explanation_is_upright_srgb(tmp_path: Path) -> None:
+    data, curve = CURVES["gamma 1.8"]
+    gray = _grey("uint16")
+    source = _save(tmp_path / "a.tif", gray, {"icc-profile-data": _profile(data), "orientation": 6})
+    picture = read_picture(source)
+    assert picture.shape == (WIDTH, HEIGHT)
+    assert srgb_to_linear(as_unit(picture)) == pytest.approx(np.rot90(curve(as_unit(gray)), -1), abs=1e-4)
