@@ -89,7 +89,7 @@ def color_film(  # noqa: PLR0913  # what the user may choose
         partial = stack.enter_context(whole_file(target))
         with doing(f"write {target}"):
             out = stack.enter_context(_created(partial, target))
-        pictures = film.streams.video[0]
+        pictures = _pictures(film)
         video = _add_video(out, pictures, first, encoding, target, columns=2 if preview else 1)
         copies = {} if preview else _add_copies(film, out, target)
         _copy_tags(film, out)
@@ -101,7 +101,8 @@ def color_film(  # noqa: PLR0913  # what the user may choose
                 continue
             for frame in _decoded(packet, source):
                 frame.pts = due if frame.pts is None else frame.pts  # a bare stream has no times, only a rate
-                due = frame.pts + max(1, frame.duration)
+                due = frame.pts + (frame.duration or round(1 / (_rate(pictures) * frame.time_base)))
+                _check_size(frame, first, source)
                 if span is not None and not span[0] <= frame.pts * frame.time_base < span[1]:
                     continue
                 colored = _beside(frame, chroma_of) if preview else _colored(frame, chroma_of)
@@ -122,9 +123,18 @@ def film_frames(source: Path) -> Generator[VideoFrame, None, None]:
         SourceError: It cannot be read, has no pictures, is damaged or cut off.
     """
     with _opened(source) as film:
+        pictures = _pictures(film)
         for packet in _packets(film, source):
-            if packet.stream is film.streams.video[0]:
+            if packet.stream is pictures:
                 yield from _decoded(packet, source)
+
+
+def _check_size(frame: VideoFrame, first: VideoFrame, source: Path) -> None:
+    if (frame.width, frame.height, frame.format.name) != (first.width, first.height, first.format.name):
+        raise SourceError(
+            f"{source} changes from {first.width} by {first.height} {first.format.name} to {frame.width} by {frame.height} "
+            f"{frame.format.name} at {frame.time or 0:.2f} s; cut it there and colour the parts"
+        )
 
 
 def _check_target(source: Path, target: Path) -> None:
@@ -144,12 +154,18 @@ def _opened(source: Path) -> InputContainer:
     """
     with doing(f"read {source}"):
         film: InputContainer = ffmpeg().open(str(source), metadata_errors="replace")
-    if not film.streams.video:
+    if _pictures(film) is None:
         kinds = ", ".join(sorted({stream.type for stream in film.streams})) or "nothing"
         film.close()
         raise SourceError(f"{source} has no video track; edgecolor colours films, it holds {kinds}")
-    film.streams.video[0].thread_type = "AUTO"
+    _pictures(film).thread_type = "AUTO"
     return film
+
+
+def _pictures(film: InputContainer) -> VideoStream:
+    """The track with the film; a cover is none. None where there is none, which no opened film is."""
+    cover = ffmpeg().stream.Disposition.attached_pic
+    return next((stream for stream in film.streams.video if not stream.disposition & cover), None)
 
 
 def _first_frame(source: Path) -> VideoFrame:
@@ -212,9 +228,8 @@ def _add_video(  # noqa: PLR0913  # what a track is made from
     """The coloured track, with the size, times, rotation and colour tags of the one that is read."""
     width, bits = first.width * columns, luma_of(first)[1].bits
     name = choose_encoder(encoding, width, first.height, bits, out.supported_codecs)
-    rate = pictures.average_rate or pictures.guessed_rate or Fraction(25)
     with doing(f"write {target}"):
-        video: VideoStream = out.add_stream(name, rate=rate, options=encoder_options(name, encoding))
+        video: VideoStream = out.add_stream(name, rate=_rate(pictures), options=encoder_options(name, encoding))
     context = video.codec_context
     video.width, video.height, video.pix_fmt = width, first.height, planar_format(bits)
     video.time_base = context.time_base = first.time_base  # so that every time stays what it is
@@ -226,6 +241,11 @@ def _add_video(  # noqa: PLR0913  # what a track is made from
         video.set_display_matrix(memoryview(matrix).cast("i").tolist())
     video.metadata.update(_lasting(pictures.metadata))
     return video
+
+
+def _rate(pictures: VideoStream) -> Fraction:
+    """Frames per second, 25 where the file says nothing."""
+    return pictures.average_rate or pictures.guessed_rate or Fraction(25)
 
 
 def _tag(made: Any, read: VideoFrame) -> None:
@@ -246,7 +266,7 @@ def _add_copies(film: InputContainer, out: OutputContainer, target: Path) -> dic
     for stream in film.streams:
         if stream.type == "attachment":
             out.add_attachment(stream.name, stream.mimetype, stream.data)
-        if stream.type not in ("audio", "subtitle", "video") or stream is film.streams.video[0]:
+        if stream.type not in ("audio", "subtitle", "video") or stream is _pictures(film):
             continue
         codec = stream.codec_context.codec.canonical_name
         if codec not in out.supported_codecs:
@@ -277,7 +297,7 @@ def _lasting(tags: dict[str, str]) -> dict[str, str]:
 
 
 def _copy_packet(packet: Packet, copies: dict[int, Stream], out: OutputContainer, target: Path) -> None:
-    if packet.dts is None or packet.stream.index not in copies:  # the end of a track, or one that is not kept
+    if not packet.size or packet.stream.index not in copies:  # the end of a track, or one that is not kept
         return
     packet.stream = copies[packet.stream.index]
     with doing(f"write {target}"):

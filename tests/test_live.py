@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -268,6 +270,26 @@ def test_ctrl_c_ends_it_cleanly_and_the_recording_is_whole(tmp_path: Path) -> No
     assert "Traceback" not in err
     assert 1 <= len(frames_of(target)) < 3000
     assert sorted(path.name for path in tmp_path.iterdir()) == ["frames", "out.mkv"]
+
+
+def test_the_command_serves(tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "00000.png"), scene(96, 128))
+    for number in range(1, 3000):
+        (folder / f"{number:05}.png").symlink_to(folder / "00000.png")
+    command = [sys.executable, "-m", "edgecolor", "camera", str(folder), "--serve", "127.0.0.1:0"]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        with urllib.request.urlopen(f"{address}frame.jpg?after=3", timeout=30) as answer:  # noqa: S310  # our own address
+            assert int(answer.headers["X-Frame"]) > 3
+        with urllib.request.urlopen(f"{address}status.json", timeout=30) as answer:  # noqa: S310
+            assert json.load(answer)["width"] == 128
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
 
 
 @pytest.fixture(autouse=True)

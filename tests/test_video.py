@@ -147,6 +147,24 @@ def test_subtitles_and_attachments_are_carried(tmp_path: Path) -> None:
     assert not (tmp_path / "out.mp4").exists()
 
 
+def test_a_cover_is_not_the_film(tmp_path: Path) -> None:
+    film = write_film(tmp_path / "film.mp4", moving_scene(4), codec="libx264")
+    with av.open(str(film)) as pictures, av.open(str(tmp_path / "in.mp4"), "w") as out:
+        cover: Any = out.add_stream("mjpeg", rate=1)
+        cover.height, cover.width, cover.pix_fmt = 32, 32, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        copy = out.add_stream_from_template(pictures.streams[0])
+        out.mux([*cover.encode(av.VideoFrame(32, 32, "yuvj420p")), *cover.encode(None)])
+        for packet in pictures.demux():
+            if packet.dts is not None:
+                packet.stream = copy
+                out.mux(packet)
+    fake_colorizer().video(tmp_path / "in.mp4", tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as out:
+        kinds = {(stream.width, bool(stream.disposition & av.stream.Disposition.attached_pic)) for stream in out.streams.video}
+    assert kinds == {(64, False), (32, True)}
+
+
 @pytest.mark.parametrize("size", [(1, 1), (479, 853), (2, 2), (31, 400)])
 def test_odd_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
     source = write_film(tmp_path / "in.mkv", moving_scene(2, *size))
@@ -274,6 +292,14 @@ def test_bad_films_are_named_and_leave_nothing(tmp_path: Path, make: Any, words:
         fake_colorizer().video(source, tmp_path / "out" / "out.mkv")
     assert str(source) in str(caught.value)
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_film_that_changes_its_size_is_named(tmp_path: Path) -> None:
+    parts = [write_film(tmp_path / f"{width}.h264", moving_scene(3, 48, width), codec="libx264") for width in (64, 80)]
+    (tmp_path / "in.h264").write_bytes(b"".join(part.read_bytes() for part in parts))
+    with pytest.raises(SourceError, match=r"changes from 64 by 48 yuv420p to 80 by 48 yuv420p at 0\.12 s"):
+        fake_colorizer().video(tmp_path / "in.h264", tmp_path / "out.mkv")
+    assert not (tmp_path / "out.mkv").exists()
 
 
 def test_the_source_is_never_overwritten(tmp_path: Path) -> None:
