@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -15,15 +14,16 @@ from typing import Any, get_args
 
 import edgecolor
 from edgecolor._bench import bench
+from edgecolor._cli_image import add_image_command
 from edgecolor._cli_video import add_video_commands
 from edgecolor._engine import EngineName, installed_engines, why_not_tensorrt
 from edgecolor._errors import EdgecolorError
 from edgecolor._explain import report, report_figures
-from edgecolor._files import whole_file
+from edgecolor._files import make_folder, whole_file
 from edgecolor._models import ModelName, Precision, find_model, registry
 from edgecolor._plans import plans_folder, write_options
 from edgecolor._source import read_picture
-from edgecolor._target import FORMATS, check_target, write_picture
+from edgecolor._target import check_target, write_picture
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -47,13 +47,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"edgecolor {edgecolor.__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    image = _command(commands, "image", _image, "colour photographs (JPEG, PNG, TIFF, WebP)")
-    image.add_argument("sources", nargs="+", type=Path, metavar="IN", help="photographs")
-    where = image.add_mutually_exclusive_group()
-    where.add_argument("-o", "--out", type=Path, metavar="OUT", help="file to write, for one photograph")
-    where.add_argument("--out-dir", type=Path, metavar="DIR", help="folder to write to, under the same names")
-    _add_model(image)
-    _add_steering(image)
+    add_image_command(partial(_command, commands), _add_all)
 
     explain = _command(commands, "explain", _explain, "show how sure the colours are, and what else they could have been")
     explain.add_argument("source", type=Path, metavar="IN", help="photograph")
@@ -107,7 +101,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    command.set_defaults(run=run, usage_error=command.error, open_colorizer=_open)
+    command.set_defaults(run=run, usage_error=command.error, open_colorizer=_open, steering=_steering, complain=_complain)
     return command
 
 
@@ -115,6 +109,11 @@ def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", default="auto", help=f"one of {', '.join(get_args(ModelName))} (default: auto)")
     command.add_argument("--engine", choices=get_args(EngineName), default="auto", help="what runs it (default: auto)")
     command.add_argument("--precision", choices=get_args(Precision), default="auto", help="of its arithmetic (default: auto)")
+
+
+def _add_all(command: argparse.ArgumentParser) -> None:
+    _add_model(command)
+    _add_steering(command)
 
 
 def _add_steering(command: argparse.ArgumentParser) -> None:
@@ -159,54 +158,6 @@ def _steering(options: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-def _image(options: argparse.Namespace) -> int:
-    if options.out and len(options.sources) > 1:
-        options.usage_error(f"-o names one file, but there are {len(options.sources)} photographs; use --out-dir")
-    targets = [_target(source, options) for source in options.sources]
-    if len(set(targets)) < len(targets):
-        options.usage_error("two photographs would be written under the same name; colour them into different folders")
-    sources = {os.path.realpath(source) for source in options.sources}
-    for source, target in zip(options.sources, targets, strict=True):
-        if os.path.realpath(target) in sources - {os.path.realpath(source)}:
-            options.usage_error(f"{source} would be written over {target}, another of the photographs; use --out-dir")
-    colorizer = _open(options)
-    steering = _steering(options)
-    if options.out_dir:
-        _make_folder(options.out_dir)
-    failures = 0
-    for source, target in _progress(list(zip(options.sources, targets, strict=True))):
-        try:
-            colorizer.image(source, target, **steering)
-        except EdgecolorError as error:
-            _complain(error if str(source) in str(error) else f"{source}: {error}")
-            failures += 1
-    return 1 if failures else 0
-
-
-def _target(source: Path, options: argparse.Namespace) -> Path:
-    if options.out:
-        return Path(options.out)
-    suffix = source.suffix if source.suffix.lower() in FORMATS else ".png"
-    if options.out_dir:
-        return Path(options.out_dir) / f"{source.stem}{suffix}"
-    return source.with_name(f"{source.stem}-colour{suffix}")
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise edgecolor.SourceError(f"cannot make the folder {folder}: {error.strerror or error}") from error
-
-
-def _progress(items: list[tuple[Path, Path]]) -> Any:
-    if len(items) == 1 or not sys.stderr.isatty():
-        return items
-    from tqdm import tqdm
-
-    return tqdm(items, unit="photograph")
-
-
 def _explain(options: argparse.Namespace) -> int:
     target = options.out or options.source.with_name(f"{options.source.stem}-explained.png")
     check_target(options.source, target)
@@ -249,7 +200,7 @@ def _build(options: argparse.Namespace) -> int:
     frames = options.frame or [(1080, 1920)]
     if options.out_dir:
         file.check()
-        _make_folder(options.out_dir)
+        make_folder(options.out_dir)
         graphs = {"network": (file.network, network_profile())}
         for height, width in frames:
             graphs |= {

@@ -43,3 +43,15 @@ def whole_file(target: Path) -> Iterator[Path]:
         raise
     except OSError as error:
         raise SourceError(f"cannot write {target}: {error.strerror or error}") from error
+
+
+def make_folder(folder: Path) -> None:
+    """With all above it, unless it is there.
+
+    Raises:
+        SourceError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SourceError(f"cannot make the folder {folder}: {error.strerror or error}") from error

@@ -423,3 +423,71 @@ def test_a_film_s_progress_has_a_rate_and_the_time_left(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert _run("video", film) == 0
     assert "5/5" in capsys.readouterr().err
+
+
+# Many photographs
+
+
+def _records(path: Path) -> dict[str, Any]:
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {Path(line["source"]).name: line for line in lines}
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_folder_is_coloured_as_it_lies(tmp_path: Path, jobs: int, capsys: pytest.CaptureFixture[str]) -> None:
+    album = tmp_path / "album"
+    for seed, name in enumerate(("a.png", "1931/b.jpg", "1931/may/c.png", ".hidden/d.png")):
+        _photo(album / name, seed)
+    (album / "notes.txt").write_text("no photograph")
+    (album / "1931" / "bad.png").write_text("no picture")
+    report = tmp_path / "report.jsonl"
+    out = album / "coloured"
+    command = ("image", album, "--out-dir", out, "--jobs", jobs, "--report", report, "--format", "tif", "--depth", "16")
+    assert _run(*command) == 1
+    assert "bad.png" in _error(capsys)
+    names = ["1931/b.tif", "1931/may/c.tif", "a.tif"]
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()) == names
+    assert pixels_of(out / "a.tif").dtype == "uint16"
+    records = _records(report)
+    assert {name: record["status"] for name, record in records.items()} == {
+        "a.png": "coloured",
+        "b.jpg": "coloured",
+        "c.png": "coloured",
+        "bad.png": "failed",
+    }
+    assert "not a picture" in records["bad.png"]["error"]
+
+
+def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
+    sources = [_photo(tmp_path / f"{name}.png", seed) for seed, name in enumerate("ab")]
+    out, report = tmp_path / "out", tmp_path / "report.jsonl"
+    assert _run("image", sources[0], "--out-dir", out) == 0
+    before = (out / "a.png").stat().st_mtime_ns
+    assert _run("image", *sources, "--out-dir", out, "--skip-existing", "--report", report) == 0
+    assert (out / "a.png").stat().st_mtime_ns == before
+    assert {name: record["status"] for name, record in _records(report).items()} == {"a.png": "skipped", "b.png": "coloured"}
+
+
+def test_confidences_go_to_a_folder(tmp_path: Path) -> None:
+    sources = [_photo(tmp_path / f"{name}.png", seed) for seed, name in enumerate("ab")]
+    assert _run("image", *sources, "--out-dir", tmp_path / "out", "--confidence", tmp_path / "sure") == 0
+    assert sorted(path.name for path in (tmp_path / "sure").iterdir()) == ["a.png.png", "b.png.png"]
+    assert _run("image", sources[0], "-o", tmp_path / "c.png", "--confidence", tmp_path / "c-sure.png") == 0
+    assert pixels_of(tmp_path / "c-sure.png").shape[:2] == (40, 60)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["{folder}"], "is a folder; say where its photographs go with --out-dir"),
+        (["{photo}", "--jobs", "0"], "not a number from 1 to 256"),
+        (["{photo}", "--format", "gif"], "'gif'"),
+        (["{photo}", "--depth", "12"], "'12'"),
+    ],
+)
+def test_wrong_usage_of_many_exits_2(
+    tmp_path: Path, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = _photo(tmp_path / "photos" / "a.png")
+    assert _run("image", *(argument.format(folder=photo.parent, photo=photo) for argument in arguments)) == 2
+    assert words in capsys.readouterr().err

@@ -1,0 +1,210 @@
+"""The command for photographs: one, many, or folders of them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, get_args
+
+from edgecolor._errors import SourceError
+from edgecolor._files import make_folder
+from edgecolor._icc import ProfileName
+from edgecolor._target import FORMATS, Compression, Depth
+from edgecolor.batch import Record, colored_by
+
+READ = (*FORMATS, ".heic", ".heif", ".gif", ".jxl")
+"""Endings that are taken from folders."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One photograph, and where its colours go."""
+
+    source: Path
+    target: Path
+    confidence: Path | None
+
+
+def add_image_command(
+    add: Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser],
+    add_options: Callable[[argparse.ArgumentParser], None],
+) -> None:
+    """Add ``image``: ``add`` makes a command, ``add_options`` gives it those for the model and the colours."""
+    image = add("image", _image, "colour photographs and scans of any size (JPEG, PNG, TIFF, WebP, AVIF)")
+    image.add_argument("sources", nargs="+", type=Path, metavar="IN", help="photographs, or folders of them")
+    where = image.add_mutually_exclusive_group()
+    where.add_argument("-o", "--out", type=Path, metavar="OUT", help="file to write, for one photograph")
+    where.add_argument("--out-dir", type=Path, metavar="DIR", help="folder to write to, under the same names")
+    image.add_argument("--format", choices=[ending[1:] for ending in FORMATS], help="of the results (default: the source's)")
+    image.add_argument("--depth", choices=get_args(Depth), default="auto", help="bits of a channel (default: the source's)")
+    image.add_argument("--compression", choices=get_args(Compression), default="auto", help="of a TIFF (default: the source's)")
+    names = ", ".join(get_args(ProfileName))
+    image.add_argument("--profile", default="srgb", metavar="RGB", help=f"{names}, or the file of one (default: srgb)")
+    image.add_argument(
+        "--confidence", type=Path, metavar="PNG", help="write how sure each colour is; for many photographs, a folder"
+    )
+    image.add_argument("--jobs", type=_jobs, default=1, metavar="N", help="photographs at once (default: 1)")
+    image.add_argument("--skip-existing", action="store_true", help="pass over results that are there: to go on after a stop")
+    image.add_argument("--report", type=Path, metavar="FILE", help="add a line of JSON for every photograph")
+    add_options(image)
+
+
+def _jobs(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 256:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 256")
+    return int(text)
+
+
+def _image(options: argparse.Namespace) -> int:
+    jobs = _planned(options)
+    colorizer = options.open_colorizer(options)
+    chosen = {name: getattr(options, name) for name in ("depth", "compression", "profile")} | options.steering(options)
+    if options.out_dir:
+        make_folder(options.out_dir)
+    for job in jobs:
+        if options.out_dir:
+            make_folder(job.target.parent)
+        if job.confidence is not None and _is_many(options):
+            make_folder(job.confidence.parent)
+    failures = 0
+
+    def work(job: _Job) -> Record:
+        with bars.file(job.source) as progress:
+            more = {"confidence": job.confidence, "progress": progress}
+            return colored_by(colorizer, job.source, job.target, skip_existing=options.skip_existing, **chosen, **more)
+
+    with ExitStack() as stack:
+        report = stack.enter_context(_appended(options.report)) if options.report else None
+        bars = stack.enter_context(_bars(len(jobs), options.jobs))
+        pool = stack.enter_context(ThreadPoolExecutor(options.jobs)) if options.jobs > 1 else None
+        if pool is not None:
+            stack.callback(pool.shutdown, cancel_futures=True)  # after Ctrl-C no further one is begun
+        for record in pool.map(work, jobs) if pool else map(work, jobs):
+            bars.done()
+            if report is not None:
+                print(json.dumps(record), file=report, flush=True)
+            if record["status"] == "failed":
+                text, source = record["error"], record["source"]
+                options.complain(text if source in text else f"{source}: {text}")
+                failures += 1
+    return 1 if failures else 0
+
+
+def _planned(options: argparse.Namespace) -> list[_Job]:
+    """All photographs with their targets, none written twice or over another."""
+    many = _is_many(options)
+    if options.out and many:
+        options.usage_error(f"-o names one file, but there are {len(options.sources)} photographs; use --out-dir")
+    folders = [source for source in options.sources if source.is_dir()]
+    if folders and not options.out and not options.out_dir:
+        options.usage_error(f"{folders[0]} is a folder; say where its photographs go with --out-dir")
+    jobs = [_job(source, place, options) for given in options.sources for source, place in _found(given, options)]
+    targets = [job.target for job in jobs]
+    if len(set(targets)) < len(targets):
+        options.usage_error("two photographs would be written under the same name; colour them into different folders")
+    sources = {os.path.realpath(job.source) for job in jobs}
+    for job in jobs:
+        if os.path.realpath(job.target) in sources - {os.path.realpath(job.source)}:
+            options.usage_error(f"{job.source} would be written over {job.target}, another of the photographs; use --out-dir")
+    return jobs
+
+
+def _is_many(options: argparse.Namespace) -> bool:
+    return len(options.sources) > 1 or (options.out is None and any(source.is_dir() for source in options.sources))
+
+
+def _found(given: Path, options: argparse.Namespace) -> Iterator[tuple[Path, Path]]:
+    """The photographs that are meant, each with its place below the folder of results."""
+    if not given.is_dir() or options.out:
+        yield given, Path(given.name)
+        return
+    results = options.out_dir.resolve()
+    for path in sorted(given.rglob("*")):
+        below = path.relative_to(given)
+        hidden = any(part.startswith(".") for part in below.parts)
+        if path.suffix.lower() in READ and path.is_file() and not hidden and results not in path.resolve().parents:
+            yield path, below
+
+
+def _job(source: Path, place: Path, options: argparse.Namespace) -> _Job:
+    suffix = source.suffix if source.suffix.lower() in FORMATS else ".png"
+    if options.format:
+        suffix = f".{options.format}"
+    if options.out:
+        target = options.out
+    elif options.out_dir:
+        target = options.out_dir / place.with_name(f"{place.stem}{suffix}")
+    else:
+        target = source.with_name(f"{source.stem}-colour{suffix}")
+    confidence = options.confidence
+    if confidence is not None and _is_many(options):
+        confidence = confidence / place.with_name(f"{target.name}.png")
+    return _Job(source, Path(target), confidence)
+
+
+@contextmanager
+def _appended(path: Path) -> Iterator[IO[str]]:
+    try:
+        file = path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise SourceError(f"cannot write {path}: {error.strerror or error}") from error
+    with file:
+        yield file
+
+
+class _Bars:
+    """A bar for every photograph under way and one for all of them, on a terminal."""
+
+    def __init__(self, count: int, jobs: int) -> None:
+        self._free = list(range(min(count, jobs)))
+        self._lock = threading.Lock()
+        self._shown = sys.stderr.isatty()
+        self._all = self._bar(count, "photographs", len(self._free)) if self._shown and count > 1 else None
+
+    def done(self) -> None:
+        """One photograph more."""
+        if self._all is not None:
+            self._all.update(1)
+
+    def close(self) -> None:
+        if self._all is not None:
+            self._all.close()
+
+    @contextmanager
+    def file(self, source: Path) -> Iterator[Callable[[float], None]]:
+        """A function that is told how much of a photograph is done."""
+        if not self._shown:
+            yield lambda _: None
+            return
+        with self._lock:
+            place = self._free.pop(0)
+        bar = self._bar(100, source.name, place)
+        try:
+            yield lambda share: bar.update(round(100 * share) - bar.n) and None
+        finally:
+            bar.close()
+            with self._lock:
+                self._free.insert(0, place)
+
+    @staticmethod
+    def _bar(total: int, words: str, place: int) -> Any:
+        from tqdm import tqdm
+
+        return tqdm(total=total, desc=words, position=place, leave=False, delay=0.5)
+
+
+@contextmanager
+def _bars(count: int, jobs: int) -> Iterator[_Bars]:
+    bars = _Bars(count, jobs)
+    try:
+        yield bars
+    finally:
+        bars.close()

@@ -1,0 +1,93 @@
+"""Archives larger than one machine: one file a call, safe to repeat, for Dask, Ray or any other scheduler.
+
+With Dask:
+
+    from dask.distributed import Client
+    from edgecolor import batch
+
+    with Client("tcp://scheduler:8786") as client:
+        for record in client.gather(client.map(batch.color, sources, targets)):
+            print(record)
+
+With Ray Data:
+
+    rows = ray.data.from_items([{"source": source, "target": target} for source, target in pairs])
+    records = rows.map(lambda row: batch.color(row["source"], row["target"])).take_all()
+
+Every worker opens the model once. A bad file is a record and no exception. A call passes over what is there, and results
+appear whole or not at all, so a run that was killed continues where it stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from edgecolor._colorizer import Colorizer, load
+from edgecolor._errors import EdgecolorError
+from edgecolor._files import make_folder
+
+if TYPE_CHECKING:
+    from edgecolor._engine import EngineName
+    from edgecolor._models import ModelName, Precision
+
+Status = Literal["coloured", "skipped", "failed"]
+
+
+class Record(TypedDict):
+    """What became of one file; a line of a report."""
+
+    source: str
+    target: str
+    status: Status
+    """"skipped" if the target was there already."""
+    seconds: float
+    """How long it took."""
+    error: str
+    """What was wrong, empty if nothing was."""
+
+
+def color(
+    source: str | PathLike[str],
+    target: str | PathLike[str],
+    *,
+    model: ModelName = "auto",
+    engine: EngineName = "auto",
+    precision: Precision = "auto",
+    **options: Any,
+) -> Record:
+    """Colour one file, unless its target exists, with a model that this process keeps open.
+
+    Args:
+        source: As for ``Colorizer.image``.
+        target: As there. Its folder is made.
+        model: As for ``edgecolor.load``, and so are the next two.
+        engine: See there.
+        precision: See there.
+        options: For ``Colorizer.image``.
+    """
+    make_folder(Path(target).parent)
+    return colored_by(_opened(model, engine, precision), source, target, skip_existing=True, **options)
+
+
+def colored_by(
+    colorizer: Colorizer, source: str | PathLike[str], target: str | PathLike[str], *, skip_existing: bool, **options: Any
+) -> Record:
+    """The same with a colorizer that is open; ``skip_existing`` passes over what is there."""
+    record = Record(source=fspath(source), target=fspath(target), status="coloured", seconds=0.0, error="")
+    begin = time.monotonic()
+    if skip_existing and Path(target).exists():
+        return record | {"status": "skipped"}
+    try:
+        colorizer.image(source, target, **options)
+    except (EdgecolorError, OSError) as error:
+        record |= {"status": "failed", "error": str(error)}
+    return record | {"seconds": round(time.monotonic() - begin, 3)}
+
+
+@cache
+def _opened(model: ModelName, engine: EngineName, precision: Precision) -> Colorizer:
+    return load(model, engine=engine, precision=precision)

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import cv2
+import pytest
+from fakes import assert_lightness_kept, pixels_of, scene
+
+import edgecolor
+from edgecolor import batch
+
+
+def _photos(folder: Path, count: int) -> list[Path]:
+    paths = [folder / f"{number}.png" for number in range(count)]
+    for seed, path in enumerate(paths):
+        path.write_bytes(cv2.imencode(".png", scene(40, 60, seed=seed))[1].tobytes())
+    return paths
+
+
+def test_a_file_is_coloured_once(tmp_path: Path) -> None:
+    (source,) = _photos(tmp_path, 1)
+    target = tmp_path / "new" / "folder" / "0.tif"
+    first = batch.color(source, target, depth="16")
+    assert (first["status"], first["error"]) == ("coloured", "")
+    before = target.stat().st_mtime_ns
+    assert batch.color(source, target, depth="16")["status"] == "skipped"
+    assert target.stat().st_mtime_ns == before
+    assert_lightness_kept(pixels_of(target), scene(40, 60))
+
+
+def test_a_bad_file_is_a_record(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_text("no picture")
+    record = batch.color(tmp_path / "bad.png", tmp_path / "out.png")
+    assert record["status"] == "failed"
+    assert "not a picture" in record["error"]
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_a_wrong_model_is_an_error() -> None:
+    with pytest.raises(edgecolor.UnknownModelError):
+        batch.color("a.png", "b.png", model="huge")  # type: ignore[arg-type]
+
+
+def test_the_function_can_be_sent_to_workers() -> None:
+    assert pickle.loads(pickle.dumps(batch.color)) is batch.color  # noqa: S301
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_cluster_colours_a_folder(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed", reason="pip install distributed to test on a local cluster")
+    sources = _photos(tmp_path, 6)
+    targets = [tmp_path / "out" / path.name for path in sources]
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        records = client.gather(client.map(batch.color, map(str, sources), map(str, targets)))
+        again = client.gather(client.map(batch.color, map(str, sources), map(str, targets), pure=False))
+    assert [record["status"] for record in records] == ["coloured"] * 6
+    assert [record["status"] for record in again] == ["skipped"] * 6
+    for seed, target in enumerate(targets):
+        assert_lightness_kept(pixels_of(target), scene(40, 60, seed=seed))
