@@ -45,8 +45,6 @@ class Survey:
     """Height and width of the page in pixels."""
     lightness: Plane
     """(h, w) L* on the analysis grid."""
-    fine: Plane | None
-    """(detail * h, detail * w) L*, where more detail is asked for."""
     at: npt.NDArray[np.float64]
     """(n,) L* of the page at the points of the order; NaN where one lies outside."""
 
@@ -77,8 +75,6 @@ class Order:
     """x, y whose lightness the decision needs."""
     region: npt.NDArray[np.bool_] | None = None
     """(H, W). Outside it a page keeps its own values."""
-    detail: Callable[[Size], int] = lambda _: 1
-    """From the size of a page to how many times finer than the analysis grid it is to be surveyed as well."""
     progress: Callable[[float], None] = lambda _: None
     """Told the share that is done, up to 1."""
 
@@ -140,22 +136,16 @@ def _survey(page: Page, order: Order) -> Survey:
     """The first pass."""
     size = page.size if page.orientation < 5 else page.size[::-1]
     grid = grid_size(*size)
-    stored_grid = grid if page.orientation < 5 else grid[::-1]
-    detail = order.detail(size)
-    means = [
-        AreaMean(page.size, (factor * stored_grid[0], factor * stored_grid[1]), page.bands) for factor in sorted({1, detail})
-    ]
+    mean = AreaMean(page.size, grid if page.orientation < 5 else grid[::-1], page.bands)
     spots = [_stored_point(point, size, page.orientation) for point in order.points]
     at = np.full(len(spots), np.nan)
     for strip in page.strips():
-        for mean in means:
-            mean.add(strip.luma.top, strip.luma.picture)
+        mean.add(strip.luma.top, strip.luma.picture)
         for index, (x, y) in enumerate(spots):
             if strip.luma.top <= y < strip.stop and 0 <= x < page.size[1]:
                 at[index] = strip.luma.at([(x, y - strip.luma.top)])[0]
         order.progress(0.5 * strip.stop / page.size[0])
-    lightness = [upright(mean.lightness(page.tone), page.orientation) for mean in means]
-    return Survey(size, lightness[0], lightness[1] if detail > 1 else None, at)
+    return Survey(size, upright(mean.lightness(page.tone), page.orientation), at)
 
 
 def _stored_point(point: tuple[float, float], size: Size, orientation: int) -> tuple[int, int]:

@@ -55,8 +55,8 @@ def test_a_cluster_colours_a_folder(tmp_path: Path) -> None:
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         distributed.Client(cluster) as client,
     ):
-        records = client.gather(client.map(batch.color, map(str, sources), map(str, targets)))
-        again = client.gather(client.map(batch.color, map(str, sources), map(str, targets), pure=False))
+        records = client.gather(client.map(batch.color, [*map(str, sources)], [*map(str, targets)]))
+        again = client.gather(client.map(batch.color, [*map(str, sources)], [*map(str, targets)], pure=False))
     assert [record["status"] for record in records] == ["coloured"] * 6
     assert [record["status"] for record in again] == ["skipped"] * 6
     for seed, target in enumerate(targets):
