@@ -112,6 +112,10 @@ class Camera:
             raise StopIteration
         return self._wait() if self.live else self._read()
 
+    def end(self) -> None:
+        """Let iteration end after the frame in work. A handler of signals may call it."""
+        self._closed = True
+
     def close(self) -> None:
         """End the capture and let go of the source."""
         with self._ready:

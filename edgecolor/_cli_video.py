@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import logging
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from edgecolor._camera import Camera
 from edgecolor._camera import camera as open_camera
 from edgecolor._ffmpeg import Encoding
 from edgecolor._live import Recording, Window, watch
@@ -87,6 +89,24 @@ def _size(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+@contextmanager
+def _ending_with_ctrl_c(frames: Camera) -> Iterator[None]:
+    """Ctrl-C, the usual way to end it, lets the frame in work be finished; a second one does not.
+
+    A KeyboardInterrupt could be raised, and lost, in a callback of one of the libraries.
+    """
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        frames.end()
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _camera(options: argparse.Namespace) -> int:
     if not (options.show or options.serve or options.out):
         options.usage_error("say where the colours should go: --show, --serve or --out")
@@ -110,7 +130,7 @@ def _camera(options: argparse.Namespace) -> int:
         if options.show:
             outputs.append(stack.enter_context(Window("edgecolor")))
         frames = stack.enter_context(open_camera(options.source, **wish))
-        with suppress(KeyboardInterrupt):  # the usual way to end it
+        with _ending_with_ctrl_c(frames):
             shown = watch(frames, steady, outputs, limit=options.frames)
         count = 0 if shown is None else shown.count
         print(f"edgecolor: {count} frames coloured, {frames.dropped} dropped", file=sys.stderr)

@@ -252,7 +252,7 @@ def test_a_missing_camera_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_ctrl_c_ends_it_cleanly_and_the_recording_is_whole(tmp_path: Path) -> None:
     folder = tmp_path / "frames"
     folder.mkdir()
-    for number in range(3000):  # more than are coloured before the signal comes
+    for number in range(1000):  # more than are coloured before the signal comes
         (folder / f"{number:05}.png").symlink_to(folder / "00000.png") if number else cv2.imwrite(
             str(folder / "00000.png"), scene(96, 128)
         )
@@ -260,15 +260,14 @@ def test_ctrl_c_ends_it_cleanly_and_the_recording_is_whole(tmp_path: Path) -> No
     command = [sys.executable, "-m", "edgecolor", "camera", str(folder), "-o", str(target), "--codec", "ffv1"]
     with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob(".*.partial.mkv")) and time.monotonic() < deadline:
+        while not any(path.stat().st_size for path in tmp_path.glob(".*.partial.mkv")) and time.monotonic() < deadline:
             time.sleep(0.02)
-        time.sleep(0.5)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "frames coloured" in err
     assert "Traceback" not in err
-    assert 1 <= len(frames_of(target)) < 3000
+    assert 1 <= len(frames_of(target)) < 1000
     assert sorted(path.name for path in tmp_path.iterdir()) == ["frames", "out.mkv"]
 
 
@@ -276,7 +275,7 @@ def test_the_command_serves(tmp_path: Path) -> None:
     folder = tmp_path / "frames"
     folder.mkdir()
     cv2.imwrite(str(folder / "00000.png"), scene(96, 128))
-    for number in range(1, 3000):
+    for number in range(1, 1000):
         (folder / f"{number:05}.png").symlink_to(folder / "00000.png")
     command = [sys.executable, "-m", "edgecolor", "camera", str(folder), "--serve", "127.0.0.1:0"]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
