@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 import edgecolor
 from benchmarks.cases import grey, reference_network
@@ -23,6 +24,8 @@ from benchmarks.record import RESULTS, result_path, seconds
 HEIGHT, WIDTH = 1080, 1920
 SHOT_FRAMES = 200
 """After so many frames there is a cut."""
+
+QUANTILES = {"median": 50, "p25": 25, "p75": 75, "p99": 99}
 
 SAMPLES = 20
 """How often the memory is looked at."""
@@ -63,23 +66,21 @@ def sustained(frames: int, *, alone: bool = False) -> dict[str, Any]:
             paces.append(pace)
         if number >= 0 and number % max(1, frames // SAMPLES) == 0:
             memory.append(_resident_mb())
-    milliseconds = 1000 * np.array(times)
-    result: dict[str, Any] = {
-        "model": repr(colorizer),
-        "frames": frames,
-        "frames_per_second": round(frames / sum(times), 1),
-        "median_ms": round(float(np.median(milliseconds)), 2),
-        "p25_ms": round(float(np.percentile(milliseconds, 25)), 2),
-        "p75_ms": round(float(np.percentile(milliseconds, 75)), 2),
-        "p99_ms": round(float(np.percentile(milliseconds, 99)), 2),
-        "p99_to_median": round(float(np.percentile(milliseconds, 99) / np.median(milliseconds)), 2),
-        "cuts": steady.cuts,
-        "resident_mb": memory,
+    result: dict[str, Any] = {"model": repr(colorizer), "frames": frames, "cuts": steady.cuts, "resident_mb": memory}
+    return result if alone else result | _timings(np.array(times), np.array(paces))
+
+
+def _timings(times: npt.NDArray[np.float64], network: npt.NDArray[np.float64]) -> dict[str, float]:
+    """What is said of frame times in seconds, and of the bare network's just before them."""
+    quantiles = {f"{name}_ms": np.percentile(1000 * times, share) for name, share in QUANTILES.items()}
+    found = {
+        "frames_per_second": len(times) / times.sum(),
+        **quantiles,
+        "p99_to_median": quantiles["p99_ms"] / quantiles["median_ms"],
+        "network_median_ms": 1000 * np.median(network),
+        "ratio_to_network": np.median(times / network),
     }
-    if not alone:
-        result["network_median_ms"] = round(1000 * float(np.median(paces)), 2)
-        result["ratio_to_network"] = round(float(np.median(np.array(times) / np.array(paces))), 2)
-    return result
+    return {name: round(float(value), 2) for name, value in found.items()}
 
 
 def _resident_mb() -> float:
