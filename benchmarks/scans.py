@@ -1,7 +1,7 @@
 """Scans of 50, 200 and 800 megapixels: time beside a bare copy by libvips, memory, and whether lightness is kept.
 
 python -m benchmarks.scans make FOLDER              make the scans: a photograph enlarged, with grain, 16-bit grey
-python -m benchmarks.scans measure FOLDER [MP ...]  copy and colour each three times in turn, in processes of their own
+python -m benchmarks.scans measure FOLDER [MP ...]  copy and colour each in turn, in processes of their own
 python -m benchmarks.scans check FOLDER [MP ...]    compare the lightness of every pixel before and after
 python -m benchmarks.scans table [--write]          the README's table of what was measured
 """
@@ -30,8 +30,6 @@ from edgecolor._color import luminance_to_lightness, srgb_to_linear
 SIDES = {50: (7072, 7072), 200: (14336, 14336), 800: (28672, 28000)}
 """Width and height by megapixels."""
 
-ROUNDS = 3
-
 _PEAK = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
 
 _COPY = """
@@ -58,7 +56,8 @@ def main() -> None:
     for name in ("make", "measure", "check"):
         command = commands.add_parser(name)
         command.add_argument("folder", type=Path)
-        command.add_argument("megapixels", type=int, nargs="*", choices=[*SIDES, []], default=list(SIDES))
+        command.add_argument("--rounds", type=int, default=3, help="of copying and colouring in turn (default: 3)")
+        command.add_argument("megapixels", type=int, nargs="*", default=list(SIDES), help=f"of {list(SIDES)} (default: all)")
     commands.add_parser("table").add_argument("--write", action="store_true")
     options = parser.parse_args()
     if options.command == "make":
@@ -66,7 +65,7 @@ def main() -> None:
             make(options.folder, megapixels)
     elif options.command == "measure":
         for megapixels in options.megapixels:
-            record(megapixels, measure(options.folder, megapixels))
+            record(megapixels, measure(options.folder, megapixels, options.rounds))
     elif options.command == "check":
         for megapixels in options.megapixels:
             scan = scan_of(options.folder, megapixels)
@@ -98,12 +97,12 @@ def make(folder: Path, megapixels: int) -> None:
     scan.write_to_file(str(scan_of(folder, megapixels)), bigtiff=True)
 
 
-def measure(folder: Path, megapixels: int) -> dict[str, Any]:
+def measure(folder: Path, megapixels: int, rounds: int) -> dict[str, Any]:
     """Copy and colour one scan in turn."""
     source, copy = scan_of(folder, megapixels), folder / "copy.tif"
     color = colored_of(source)
     runs: dict[str, list[dict[str, float]]] = {"copy": [], "colour": []}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, code, target in (("copy", _COPY, copy), ("colour", _COLOR, color)):
             target.unlink(missing_ok=True)
             runs[name].append(_run(code, source, target))

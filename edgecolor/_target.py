@@ -113,7 +113,7 @@ _SOURCE_TYPE = (
     b'"http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"'
 )
 
-_STRIP_PIXELS = 1 << 20
+_STRIP_PIXELS = 1 << 19
 """Of what libvips is handed at once."""
 
 
@@ -341,6 +341,8 @@ def _tiff_options(result: Result) -> dict[str, Any]:
     if 322 in numbers and 323 in numbers:
         options |= {"tile": True, "tile_width": numbers[322][0], "tile_height": numbers[323][0]}
         options |= {"pyramid": True, "subifd": 330 in numbers} if result.pyramid else {}
+    else:
+        options["tile_height"] = min(128, max(1, _STRIP_PIXELS // result.size[1]))  # the rows of a strip, which libvips holds
     if result.big:
         options["bigtiff"] = True
     return options
