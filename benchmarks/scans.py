@@ -179,7 +179,8 @@ def table() -> str:
         for megapixels, of in content["scans"].items():
             color, copy = (np.median(of[f"{name}_seconds"]) for name in ("colour", "copy"))
             figures = (f"{megapixels} megapixels", f"{color:.1f} s", f"{copy:.1f} s", f"{of['ratio']:.2f}")
-            memory, change = f"{of['peak_rss_mb']:.0f} MB", f"{of.get('lightness_change_max', np.nan):.4f}"
+            change = f"{of['lightness_change_max']:.4f}" if "lightness_change_max" in of else ""
+            memory = f"{of['peak_rss_mb']:.0f} MB"
             lines.append(f"| {' | '.join((*figures, memory, change))} |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
