@@ -60,16 +60,21 @@ def _video(options: argparse.Namespace) -> int:
     )
     reference = None if options.reference is None else read_picture(options.reference)
     chosen = {"codec": options.codec, "crf": options.crf, "preview": options.preview}
-    with _film_progress() as progress:
+    with _film_progress() as show, _noticing_ctrl_c() as stop_if_pressed:
+
+        def progress(done: Progress) -> None:
+            stop_if_pressed()
+            show(done)
+
         options.open_colorizer(options).video(options.source, target, reference=reference, **chosen, progress=progress)
     return 0
 
 
 @contextmanager
-def _film_progress() -> Iterator[Callable[[Progress], object] | None]:
+def _film_progress() -> Iterator[Callable[[Progress], None]]:
     """A bar with rate and time left, where somebody is looking."""
     if not sys.stderr.isatty():
-        yield None
+        yield lambda _: None
         return
     from tqdm import tqdm
 
@@ -80,6 +85,30 @@ def _film_progress() -> Iterator[Callable[[Progress], object] | None]:
             bar.update(progress.frames - bar.n)
 
         yield show
+
+
+@contextmanager
+def _noticing_ctrl_c() -> Iterator[Callable[[], None]]:
+    """A function that raises KeyboardInterrupt once Ctrl-C was pressed; pressed again, it is raised at once.
+
+    Raised by Python in a callback of one of the libraries, the first could be lost.
+    """
+    pressed = False
+
+    def note(*_: object) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, before)
+
+    def stop_if_pressed() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield stop_if_pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _size(text: str) -> tuple[int, int]:
