@@ -15,8 +15,6 @@ from typing import Any
 from edgecolor._camera import Camera
 from edgecolor._camera import camera as open_camera
 from edgecolor._ffmpeg import Encoding
-from edgecolor._live import Recording, Window, watch
-from edgecolor._serve import Page
 from edgecolor._source import read_picture
 from edgecolor._video import Progress
 
@@ -137,6 +135,9 @@ def _ending_with_ctrl_c(frames: Camera) -> Iterator[None]:
 
 
 def _camera(options: argparse.Namespace) -> int:
+    from edgecolor._live import Recording, Window, watch
+    from edgecolor._serve import Page
+
     if not (options.show or options.serve or options.out):
         options.usage_error("say where the colours should go: --show, --serve or --out")
     logging.basicConfig(format="edgecolor: %(message)s", level=logging.WARNING)

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
-from xml.sax.saxutils import escape
 
 import numpy as np
 import numpy.typing as npt
@@ -418,7 +418,7 @@ def noted_xmp(packet: bytes, note: str) -> bytes:
     if not end or note.encode() in packet:
         return packet
     kind = b"" if b"DigitalSourceType" in packet else _SOURCE_TYPE
-    words = escape(note, {'"': "&quot;"}).encode()
+    words = escape(note).encode()
     added = b'<rdf:Description rdf:about="" xmlns:edgecolor="urn:edgecolor:1.0/" edgecolor:Note="' + words + b'"' + kind + b"/>"
     return head + added + end + rest
 
