@@ -26,6 +26,7 @@ import edgecolor
 from benchmarks.cases import PHOTOS, ROOT
 from benchmarks.record import RESULTS, device, versions
 from edgecolor._color import luminance_to_lightness, srgb_to_linear
+from tools.pages import placed
 
 SIDES = {50: (7072, 7072), 200: (14336, 14336), 800: (28672, 28000)}
 """Width and height by megapixels."""
@@ -72,7 +73,7 @@ def main() -> None:
             record(megapixels, {"lightness_change_max": round(lightness_change(scan, colored_of(scan)), 5)})
     elif options.write:
         page = ROOT / "README.md"
-        page.write_text(placed(table(), page.read_text(encoding="utf-8")), encoding="utf-8")
+        page.write_text(placed(page.read_text(encoding="utf-8"), "scans", f"\n{table()}\n\n"), encoding="utf-8")
     else:
         print(table())
 
@@ -184,14 +185,6 @@ def table() -> str:
             lines.append(f"| {' | '.join((*figures, memory, change))} |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
-
-
-def placed(text: str, page: str) -> str:
-    """The page with ``text`` between its markers."""
-    between = re.compile(r"(?<=<!-- scans -->\n).*?(?=<!-- end -->)", re.DOTALL)
-    if not between.search(page):
-        raise SystemExit("the page has no <!-- scans --> with an <!-- end --> after it")
-    return between.sub(lambda _: f"\n{text}\n\n", page, count=1)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import ROOT
 from benchmarks.record import RESULTS
+from tools.pages import placed
 
 README = ROOT / "README.md"
 
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     files = options.files or sorted(RESULTS.glob("*.json"))
     text = "\n\n".join(section(json.loads(path.read_text(encoding="utf-8"))) for path in files)
     if options.write:
-        README.write_text(placed(text, README.read_text(encoding="utf-8")), encoding="utf-8")
+        README.write_text(placed(README.read_text(encoding="utf-8"), "benchmarks", f"\n{text}\n\n"), encoding="utf-8")
     else:
         print(text)
 
@@ -63,14 +63,6 @@ def duration(milliseconds: float) -> str:
     if milliseconds >= 999.5:
         return f"{milliseconds / 1000:.2f} s"
     return f"{milliseconds:.0f} ms" if milliseconds >= 99.5 else f"{milliseconds:.1f} ms"
-
-
-def placed(text: str, page: str) -> str:
-    """The page with ``text`` between its markers."""
-    between = re.compile(r"(?<=<!-- benchmarks -->\n).*?(?=<!-- end -->)", re.DOTALL)
-    if not between.search(page):
-        raise SystemExit("the page has no <!-- benchmarks --> with an <!-- end --> after it")
-    return between.sub(lambda _: f"\n{text}\n\n", page, count=1)
 
 
 if __name__ == "__main__":

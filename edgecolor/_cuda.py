@@ -281,7 +281,7 @@ class PyCuda:
             self._try("finish its work", self._driver.Context.synchronize)
 
     def capture(self, stream: int, work: Callable[[], None]) -> Callable[[], None]:
-        raise NotImplementedError(f"{self.binding} has no CUDA graphs (stream {stream}, {work})")
+        raise EngineBuildError(f"{self.binding} cannot record {work} on stream {stream}: it has no CUDA graphs")
 
     def release(self, *, stream: int = 0, allocated: list[int] | None = None, pinned: list[Pinned] | None = None) -> None:
         for address in allocated or ():

@@ -9,7 +9,6 @@ kernels reach a fraction of both rates: ``REACHED`` is what published measuremen
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from onnx import helper
 
 from edgecolor._grid import grid_size
 from edgecolor._models import find_model
+from tools.pages import placed
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -35,8 +35,6 @@ One published point: YOLOv8n at 640 x 640, 8.7 GFLOP, is 0.52 ms of FP16 operati
 reported at 3.49 ms in INT8 (hokwangchoi.com/blog/vision-benchmarks, 2026): 15 %. Smaller networks, whose launches weigh more,
 may reach less; the range is ours.
 """
-
-MARKERS = ("<!-- estimate -->", "<!-- end -->")
 
 HALF = 2
 """Bytes of a float16."""
@@ -133,24 +131,15 @@ def _product(shape: list[int]) -> float:
     return product
 
 
-def placed(text: str, content: str) -> str:
-    """A page with what stands between its markers replaced."""
-    start, end = (re.escape(marker) for marker in MARKERS)
-    new, count = re.subn(
-        rf"({start}\n).*?(\n{end})", lambda match: match[1] + content + match[2], text, count=1, flags=re.DOTALL
-    )
-    if not count:
-        raise SystemExit(f"the page has no {MARKERS[0]} ... {MARKERS[1]}")
-    return new
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Print the table, or write it into a page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", type=Path, help="page with the markers of the table")
     options = parser.parse_args(arguments)
     if options.write:
-        options.write.write_text(placed(options.write.read_text(encoding="utf-8"), table()), encoding="utf-8")
+        options.write.write_text(
+            placed(options.write.read_text(encoding="utf-8"), "estimate", f"{table()}\n\n"), encoding="utf-8"
+        )
     else:
         print(table())
 

@@ -23,6 +23,7 @@ from onnx import helper, numpy_helper
 from edgecolor._color import delta_e00
 from engines.quantize_cpu import planes_of
 from engines.share import write_graphs
+from engines.verify import GARBLING
 from tools.data import Photo, read_photos
 
 MEAN_DELTA_E00 = 0.5
@@ -42,9 +43,6 @@ TAIL = ("bins.", "sure.")
 """The heads, whose answer is the colour: they stay in float16."""
 
 PURPOSES = ("network", "rgb", "chroma")
-
-GARBLING = ["WeightBiasQuantization"]
-"""An optimiser of ONNX Runtime that makes nonsense of float16 scales; off wherever these files are run on a CPU."""
 
 Ranges = dict[str, float]
 """Greatest |input| of each convolution, by the name of its weight."""

@@ -14,6 +14,7 @@ from fakes import REPOSITORY
 from edgecolor._cli import parser
 from edgecolor._trt import OLDEST
 from engines import estimate
+from tools.pages import placed
 
 BOARDS = estimate.boards()
 PLANS = json.loads((REPOSITORY / "benchmarks" / "results" / "verify" / "plans.json").read_text())
@@ -60,4 +61,4 @@ def test_a_floor_is_the_longer_of_computing_and_moving() -> None:
 
 def test_the_page_shows_the_estimate_of_today() -> None:
     page = (REPOSITORY / "docs" / "jetson.md").read_text(encoding="utf-8")
-    assert estimate.placed(page, estimate.table()) == page, "run: python -m engines.estimate --write docs/jetson.md"
+    assert placed(page, "estimate", f"{estimate.table()}\n\n") == page, "run: python -m engines.estimate --write docs/jetson.md"

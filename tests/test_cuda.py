@@ -306,6 +306,8 @@ def test_pycuda_moves_memory(monkeypatch: pytest.MonkeyPatch, *, integrated: boo
     cuda.release(stream=stream, allocated=[device])
     assert driver.freed == [device]
     assert not cuda.captures
+    with pytest.raises(EngineBuildError, match="no CUDA graphs"):
+        cuda.capture(stream, lambda: None)
 
 
 def test_failures_of_pycuda_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,11 +54,11 @@ def test_flicker_falls_to_a_third_and_the_colours_get_no_worse(colorizer: edgeco
         alone, held = [colorizer(grey) for grey in shot.greys], [steady(grey) for grey in shot.greys]
         assert steady.cuts == 0
         assert flicker(shot, held) < 0.35 * flicker(shot, alone)
-        errors = [mean_error(frames[-1], shot.truth[-1]) for frames in (alone, held)]
+        # Over all frames: one alone is too small a sample to tell a per cent
+        errors = [float(np.mean(list(map(mean_error, frames, shot.truth)))) for frames in (alone, held)]
         figures.append([*errors, *map(color_distribution_consistency, (held, shot.truth))])
     alone_error, held_error, held_cdc, true_cdc = np.mean(figures, axis=0)
-    # Seven photographs tell it within a few per cent; benchmarks.steadiness measures it on many
-    assert held_error < 1.04 * alone_error
+    assert held_error < 1.02 * alone_error
     assert held_cdc < 1.2 * true_cdc
 
 

@@ -23,6 +23,7 @@ from edgecolor._color import delta_e00, lab_to_rgb, rgb_to_lab
 from edgecolor._hints import css_ab
 from tools.calibrate import colorfulness
 from tools.data import Photo, read_photos
+from tools.pages import placed
 
 Array = npt.NDArray[Any]
 
@@ -268,13 +269,6 @@ def quality_table(figures: dict[str, Any]) -> str:
     return head + "".join(f"| {name} | {own} | {grey} |\n" for name, own, grey in rows)
 
 
-def renew(path: Path, table: str) -> None:
-    """Put a table between the marks of a Markdown file."""
-    before, mark, rest = path.read_text().partition("<!-- quality -->\n")
-    _, end, after = rest.partition("<!-- end -->")
-    path.write_text(before + mark + table + end + after)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Measure everything and write it down."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -311,7 +305,8 @@ def main(arguments: list[str] | None = None) -> None:
     sheet = contact_sheet(colorizer, photos[:: max(1, len(photos) // 36)][:36])
     cv2.imwrite(str(options.out / "contact.jpg"), sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
     if options.readme:
-        renew(options.readme, quality_table(figures))
+        page = options.readme.read_text(encoding="utf-8")
+        options.readme.write_text(placed(page, "quality", quality_table(figures)), encoding="utf-8")
     for name in ("delta_e00_ratio_to_grey", "psnr_gain_db", "colorfulness_ratio_to_truth", "confidence_spearman_median"):
         value = figures["quality"][name]
         print(f"{name:32} {value['mean']:.3f}  [{value['low']:.3f}, {value['high']:.3f}]")
