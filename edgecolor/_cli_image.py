@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, get_args
 
+from edgecolor._detail import Detail
 from edgecolor._errors import SourceError
 from edgecolor._files import make_folder
 from edgecolor._icc import ProfileName
@@ -44,6 +45,12 @@ def add_image_command(
     where.add_argument("-o", "--out", type=Path, metavar="OUT", help="file to write, for one photograph")
     where.add_argument("--out-dir", type=Path, metavar="DIR", help="folder to write to, under the same names")
     image.add_argument("--format", choices=[ending[1:] for ending in FORMATS], help="of the results (default: the source's)")
+    image.add_argument(
+        "--detail",
+        choices=[str(choice) for choice in get_args(Detail)],
+        default="auto",
+        help="how many times finer to look, per side: more for crowds and streets (default: as the picture gains by it)",
+    )
     image.add_argument("--depth", choices=get_args(Depth), default="auto", help="bits of a channel (default: the source's)")
     image.add_argument("--compression", choices=get_args(Compression), default="auto", help="of a TIFF (default: the source's)")
     names = ", ".join(get_args(ProfileName))
@@ -67,6 +74,7 @@ def _image(options: argparse.Namespace) -> int:
     jobs = _planned(options)
     colorizer = options.open_colorizer(options)
     chosen = {name: getattr(options, name) for name in ("depth", "compression", "profile")} | options.steering(options)
+    chosen["detail"] = "auto" if options.detail == "auto" else int(options.detail)
     if options.out_dir:
         make_folder(options.out_dir)
     for job in jobs:

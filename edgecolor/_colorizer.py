@@ -17,6 +17,7 @@ import numpy.typing as npt
 from edgecolor._capture import Frame
 from edgecolor._chroma import ChromaField, colored, guide
 from edgecolor._color import decode_bins
+from edgecolor._detail import Answer, Detail, check_detail, look
 from edgecolor._engine import Engine, EngineName, FrameEngine, choose_engine, open_engine
 from edgecolor._errors import ImageError
 from edgecolor._explain import ALTERNATIVE_TEMPERATURE, alternative_chroma, shifted_confidence
@@ -214,6 +215,7 @@ class Colorizer:
         palette: Palette | None = None,
         vividness: float = 1.0,
         region: npt.NDArray[np.bool_] | None = None,
+        detail: Detail = "auto",
         depth: Depth = "auto",
         compression: Compression = "auto",
         profile: ProfileName | str | PathLike[str] = "srgb",
@@ -229,6 +231,9 @@ class Colorizer:
             palette: As for :meth:`predict`.
             vividness: As for :meth:`predict`.
             region: As for :meth:`predict`.
+            detail: How many times finer, per side, the grid is on which colours are decided: 1, 2 or 4. Finer ones are worked
+                through in tiles, for crowds and streets; a picture without such detail is coloured as with less. "auto"
+                takes a finer one, from a megapixel up, where that makes the network surer of its colours.
             depth: Bits of a channel: "8", "16" or "float". "auto" keeps the source's where the format can.
             compression: Of a TIFF. "auto" keeps the source's.
             profile: RGB to write in: "srgb", "adobergb", "prophoto", or the file of an ICC profile.
@@ -245,18 +250,23 @@ class Colorizer:
 
         points = hint_points(hints)
         _check_vividness(vividness)
+        check_detail(detail)
         preference = None if palette is None else palette_weights(self._ordered_palette(palette))
+
+        def judge(planes: Plane) -> Answer:
+            if preference is None and vividness == 1:
+                (colors,) = self._engine.run(planes, "colors")
+                return Answer(_ab(colors), colors[0, 2])
+            return Answer(*self._judge(planes, preference, vividness)[:2])
 
         def decide(survey: Survey) -> Decision:
             check_hints(hints, survey.size)
-            planes = _planes_of(survey.lightness, survey.size, hints)
-            if preference is None and vividness == 1:
-                (colors,) = self._engine.run(planes, "colors")
-                ab, sureness = _ab(colors), colors[0, 2]
-            else:
-                ab, sureness, _ = self._judge(planes, preference, vividness)
-            field = guide(ab * np.float32(vividness), survey.lightness, survey.size)
-            return Decision(pin(field, hints, survey.at) if hints else field, sureness)
+            grids = {1: survey.lightness} | survey.finer
+            finer, (ab, sureness) = look(
+                judge, lambda number: _planes_of(grids[number], survey.size, hints), tuple(survey.finer), detail
+            )
+            field = guide(ab * np.float32(vividness), grids[finer], survey.size)
+            return Decision(pin(field, hints, survey.at, finer) if hints else field, sureness)
 
         order = Order(
             saving=Saving(depth, compression),
@@ -265,6 +275,7 @@ class Colorizer:
             confidence=None if confidence is None else Path(confidence),
             points=points,
             region=region,
+            detail=detail,
             progress=progress,
         )
         color_file(source, target, decide, order)

@@ -1,4 +1,4 @@
-"""Where the analysis grid lies, the small picture on which colours are decided, and which way is up."""
+"""Where the analysis grid and its tiles lie, the small picture on which colours are decided, and which way is up."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ Measured with the shipped network on 100 photographs: mean CIEDE2000 over grey's
 is 1.6 times the work.
 """
 
+OVERLAP = 0.25
+"""Of a tile's side, at least, that it shares with the next one."""
+
 _SIDE_MAX = 32 * STEP
 
 
@@ -45,6 +48,18 @@ def grid_size(height: int, width: int, area: int = AREA) -> tuple[int, int]:
             if growth <= math.log(1.5) and cost < best_cost:
                 best, best_cost = (rows, columns), cost
     return best
+
+
+def tile_starts(length: int, tile: int) -> list[int]:
+    """Where tiles begin along one side of a grid, evenly spaced on whole cells, the last one ending where the grid ends."""
+    count = max(1, math.ceil((length / tile - OVERLAP) / (1 - OVERLAP)))
+    return [round((length - tile) * index / max(1, count - 1) / CELL) * CELL for index in range(count)]
+
+
+def tile_weights(height: int, width: int) -> Array:
+    """(height, width) of a tile in the mean of all that overlap: a bell, which leaves no step and no bend at its border."""
+    down, across = (np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2 for side in (height, width))
+    return np.outer(down, across)
 
 
 def upright(stored: Array, orientation: int) -> Array:

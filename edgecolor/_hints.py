@@ -20,7 +20,7 @@ from edgecolor._errors import ImageError
 from edgecolor._luma import Plane
 
 PIN_RADIUS = 3.0
-"""Deviation, in grid pixels, of the correction that makes a hint exact."""
+"""Deviation, in pixels of the analysis grid, of the correction that makes a hint exact."""
 
 _AB_MAX = 1e6
 """Beyond it a colour overflows on the way."""
@@ -139,13 +139,14 @@ def hint_planes(hints: Sequence[Hint], size: tuple[int, int], grid: tuple[int, i
     return planes
 
 
-def pin(field: ChromaField, hints: Sequence[Hint], lightness: FloatArray) -> ChromaField:
+def pin(field: ChromaField, hints: Sequence[Hint], lightness: FloatArray, finer: int = 1) -> ChromaField:
     """Change the field around each hint's points so that it holds the hint's colour exactly there.
 
     Args:
         field: Of the whole picture.
         hints: In the picture.
         lightness: (n,) L* of the picture at all their points, one hint's after the other's.
+        finer: How many times finer than the analysis grid the field's is, per side.
     """
     colors = [(hint, css_ab(hint.color)) for hint in hints]
     spots = [(x, y, *ab) for hint, ab in colors for x, y in hint.points]
@@ -155,8 +156,8 @@ def pin(field: ChromaField, hints: Sequence[Hint], lightness: FloatArray) -> Chr
 
     x, y = np.array([spot[:2] for spot in spots]).astype(int).T
     grid_height, grid_width = field.coefficients.shape[:2]
-    across, across_at = _bumps(x, grid_width, field.size[1])
-    down, down_at = _bumps(y, grid_height, field.size[0])
+    across, across_at = _bumps(x, grid_width, field.size[1], PIN_RADIUS * finer)
+    down, down_at = _bumps(y, grid_height, field.size[0], PIN_RADIUS * finer)
     weights = np.linalg.lstsq(down_at * across_at, missing, rcond=1e-3)[0]
 
     coefficients = field.coefficients.copy()
@@ -164,10 +165,10 @@ def pin(field: ChromaField, hints: Sequence[Hint], lightness: FloatArray) -> Chr
     return replace(field, coefficients=coefficients)
 
 
-def _bumps(pixels: npt.NDArray[np.int_], cells: int, length: int) -> tuple[FloatArray, FloatArray]:
+def _bumps(pixels: npt.NDArray[np.int_], cells: int, length: int, radius: float) -> tuple[FloatArray, FloatArray]:
     """Along one side: a bell around each of n pixels, (n, cells); and all bells at each of the pixels, (n, n)."""
     place = (pixels + 0.5) * (cells / length) - 0.5
-    bells: FloatArray = np.exp(-((np.arange(cells) - place[:, None]) ** 2) / (2 * PIN_RADIUS**2))
+    bells: FloatArray = np.exp(-((np.arange(cells) - place[:, None]) ** 2) / (2 * radius**2))
     return bells, np.stack([np.interp(place, np.arange(cells), bell) for bell in bells], axis=1)
 
 

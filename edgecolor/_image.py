@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecolor._chroma import SRGB, ChromaField, RgbSpace, ahead, colored_strip
+from edgecolor._detail import Detail, finer_grids
 from edgecolor._errors import ImageError
 from edgecolor._files import whole_file
 from edgecolor._grid import grid_size, laid, upright
@@ -47,6 +48,8 @@ class Survey:
     """(h, w) L* on the analysis grid."""
     at: npt.NDArray[np.float64]
     """(n,) L* of the page at the points of the order; NaN where one lies outside."""
+    finer: dict[int, Plane] = field(default_factory=dict)
+    """The same on grids so many times finer per side, as the order wants them and the page holds them."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,8 @@ class Order:
     """x, y whose lightness the decision needs."""
     region: npt.NDArray[np.bool_] | None = None
     """(H, W). Outside it a page keeps its own values."""
+    detail: Detail = 1
+    """What finer grids to survey along."""
     progress: Callable[[float], None] = lambda _: None
     """Told the share that is done, up to 1."""
 
@@ -135,8 +140,10 @@ def _report(progress: Callable[[float], None], number: int, count: int, share: f
 def _survey(page: Page, order: Order) -> Survey:
     """The first pass."""
     size = page.size if page.orientation < 5 else page.size[::-1]
-    grid = grid_size(*size)
-    mean = AreaMean(page.size, grid if page.orientation < 5 else grid[::-1], page.bands)
+    finer = finer_grids(order.detail, size)
+    finest = max(finer, default=1)
+    height, width = (finest * side for side in grid_size(*size))
+    mean = AreaMean(page.size, (height, width) if page.orientation < 5 else (width, height), page.bands)
     spots = [_stored_point(point, size, page.orientation) for point in order.points]
     at = np.full(len(spots), np.nan)
     for strip in page.strips():
@@ -145,7 +152,8 @@ def _survey(page: Page, order: Order) -> Survey:
             if strip.luma.top <= y < strip.stop and 0 <= x < page.size[1]:
                 at[index] = strip.luma.at([(x, y - strip.luma.top)])[0]
         order.progress(0.5 * strip.stop / page.size[0])
-    return Survey(size, upright(mean.lightness(page.tone), page.orientation), at)
+    grids = {number: upright(mean.coarser(finest // number).lightness(page.tone), page.orientation) for number in (1, *finer)}
+    return Survey(size, grids.pop(1), at, grids)
 
 
 def _stored_point(point: tuple[float, float], size: Size, orientation: int) -> tuple[int, int]:

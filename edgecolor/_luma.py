@@ -120,6 +120,15 @@ class AreaMean:
             lines /= np.iinfo(flat.dtype).max
         self._sums[first:last] += _column_sums(lines.reshape(last - first, width, -1), columns)
 
+    def coarser(self, factor: int) -> AreaMean:
+        """The same over a grid of which every cell is ``factor`` x ``factor`` of these, for a picture that is no smaller."""
+        if factor == 1:
+            return self
+        height, width = (side // factor for side in self._cells)
+        merged = AreaMean(self._size, (height, width), self._bands)
+        merged._sums = self._sums.reshape(height, factor, width, factor, self._bands).sum((1, 3))
+        return merged
+
     def lightness(self, tone: Tone | None = None) -> Plane:
         """(h, w) float32 L* in [0, 100] of the mean codes, once all rows have been added."""
         mean: Plane = (self._sums * (self._cells[0] * self._cells[1] / (self._size[0] * self._size[1]))).astype(np.float32)

@@ -18,6 +18,7 @@ from edgecolor._grid import upright
 from edgecolor._icc import grey_tone, kind
 from edgecolor._luma import Luma, Tone, read_luma
 from edgecolor._tiff import Tags, TiffError, read_directories
+from edgecolor._vips import load_vips, reason
 
 if TYPE_CHECKING:
     import pyvips
@@ -248,19 +249,6 @@ def read_picture(source: str | Path) -> Picture:
     return upright(np.concatenate(parts), page.orientation)
 
 
-def load_vips() -> Any:
-    """The module pyvips, which needs a library of the system.
-
-    Raises:
-        SourceError: It cannot be loaded.
-    """
-    try:
-        import pyvips
-    except (ImportError, OSError) as error:
-        raise SourceError(f"picture files need libvips: {error}; run: pip install 'pyvips[binary]'") from error
-    return pyvips
-
-
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
     import pyvips
@@ -269,12 +257,6 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except pyvips.Error as error:
         raise ImageError(f"{path} is not a picture that can be read, or is damaged: {reason(error)}") from error
-
-
-def reason(error: pyvips.Error) -> str:
-    """What libvips says last, which is what it began with."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else "unknown reason"
 
 
 def _directories(path: Path, file: IO[bytes]) -> list[Tags]:

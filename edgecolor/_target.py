@@ -20,8 +20,9 @@ import numpy.typing as npt
 from edgecolor._errors import ImageError, SourceError
 from edgecolor._files import whole_file
 from edgecolor._icc import rgb_profile
-from edgecolor._source import Page, load_vips, reason
+from edgecolor._source import Page
 from edgecolor._tiff import Tags, add_tags, described, exif_block, exif_tags, header, press_block, press_tags
+from edgecolor._vips import load_vips, reason
 
 if TYPE_CHECKING:
     import pyvips

@@ -1,0 +1,61 @@
+"""libvips: loaded when it is first needed, and made to hold few rows of wide pictures."""
+
+from __future__ import annotations
+
+import ctypes
+from contextlib import suppress
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from edgecolor._errors import SourceError
+
+if TYPE_CHECKING:
+    import pyvips
+
+_ROWS = 8
+"""Of a tile and of a strip. libvips sizes its buffers by them, several times over and at full width; its own are 128 and 16."""
+
+
+@cache
+def load_vips() -> Any:
+    """The module pyvips, which needs a library of the system.
+
+    Raises:
+        SourceError: It cannot be loaded.
+    """
+    try:
+        import pyvips
+    except (ImportError, OSError) as error:
+        raise SourceError(f"picture files need libvips: {error}; run: pip install 'pyvips[binary]'") from error
+    with suppress(OSError, AttributeError):  # a libvips that cannot be told so is as good, but takes more memory
+        _hold_few_rows(pyvips)
+    return pyvips
+
+
+def reason(error: pyvips.Error) -> str:
+    """What libvips says last, which is what it began with."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else "unknown reason"
+
+
+def _hold_few_rows(pyvips: Any) -> None:
+    """Give libvips options that it takes from command lines and nowhere else."""
+    lib = ctypes.CDLL(_library_of(pyvips))
+    lib.g_option_context_new.restype = lib.g_option_group_new.restype = ctypes.c_void_p
+    context = ctypes.c_void_p(lib.g_option_context_new(None))
+    group = ctypes.c_void_p(lib.g_option_group_new(b"vips", b"", b"", None, None))
+    lib.vips_add_option_entries(group)
+    lib.g_option_context_add_group(context, group)
+    words = (ctypes.c_char_p * 4)(b"", b"--vips-tile-height=%d" % _ROWS, b"--vips-fatstrip-height=%d" % _ROWS, None)
+    count, place = ctypes.c_int(3), ctypes.cast(words, ctypes.c_void_p)
+    lib.g_option_context_parse(context, ctypes.byref(count), ctypes.byref(place), None)
+    lib.g_option_context_free(context)
+
+
+def _library_of(pyvips: Any) -> str:
+    """A name under which libvips, and the GLib that it uses, are found."""
+    if pyvips.API_mode:
+        import _libvips
+
+        return str(_libvips.__file__)
+    return str(pyvips.library_name("vips", 42))
