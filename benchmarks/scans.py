@@ -42,10 +42,11 @@ print(time.perf_counter() - begin)
 """
 
 _COLOR = """
-import sys, time, edgecolor
-colorizer = edgecolor.load()
+import contextlib, sys, time
+from edgecolor._cli import main
 begin = time.perf_counter()
-colorizer.image(sys.argv[1], sys.argv[2])
+with contextlib.suppress(SystemExit):
+    main(["image", sys.argv[1], "-o", sys.argv[2], *sys.argv[3:]])
 print(time.perf_counter() - begin)
 """
 

@@ -19,6 +19,7 @@ from edgecolor._errors import SourceError
 from edgecolor._files import make_folder
 from edgecolor._icc import ProfileName
 from edgecolor._target import FORMATS, Compression, Depth
+from edgecolor._vips import hold_few_rows
 from edgecolor.batch import Record, colored_by
 
 READ = (*FORMATS, ".heic", ".heif", ".gif", ".jxl")
@@ -72,6 +73,7 @@ def _jobs(text: str) -> int:
 
 def _image(options: argparse.Namespace) -> int:
     jobs = _planned(options)
+    hold_few_rows()
     colorizer = options.open_colorizer(options)
     chosen = {name: getattr(options, name) for name in ("depth", "compression", "profile")} | options.steering(options)
     chosen["detail"] = "auto" if options.detail == "auto" else int(options.detail)

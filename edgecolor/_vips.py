@@ -1,10 +1,9 @@
-"""libvips: loaded when it is first needed, and made to hold few rows of wide pictures."""
+"""libvips: loaded when it is first needed, and where the process is ours, made to hold few rows of wide pictures."""
 
 from __future__ import annotations
 
 import ctypes
 from contextlib import suppress
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from edgecolor._errors import SourceError
@@ -16,7 +15,6 @@ _ROWS = 8
 """Of a tile and of a strip. libvips sizes its buffers by them, several times over and at full width; its own are 128 and 16."""
 
 
-@cache
 def load_vips() -> Any:
     """The module pyvips, which needs a library of the system.
 
@@ -27,8 +25,6 @@ def load_vips() -> Any:
         import pyvips
     except (ImportError, OSError) as error:
         raise SourceError(f"picture files need libvips: {error}; run: pip install 'pyvips[binary]'") from error
-    with suppress(OSError, AttributeError):  # a libvips that cannot be told so is as good, but takes more memory
-        _hold_few_rows(pyvips)
     return pyvips
 
 
@@ -38,16 +34,27 @@ def reason(error: pyvips.Error) -> str:
     return lines[-1] if lines else "unknown reason"
 
 
-def _hold_few_rows(pyvips: Any) -> None:
-    """Give libvips options that it takes from command lines and nowhere else."""
-    lib = ctypes.CDLL(_library_of(pyvips))
+def hold_few_rows() -> None:
+    """Make libvips take less memory, in all that this process does with it from now on.
+
+    Its buffers get few rows, and it works on one thread, which asks for them in their order: several could want a row that is
+    no longer held. Nothing for a library to do, for other users of libvips in a process may count on its defaults.
+    """
+    with suppress(OSError, AttributeError):  # a libvips that cannot be told so is as good, but takes more memory
+        lib = ctypes.CDLL(_library_of(load_vips()))
+        lib.vips_concurrency_set(1)
+        _set_options(lib, f"--vips-tile-height={_ROWS}", f"--vips-fatstrip-height={_ROWS}")
+
+
+def _set_options(lib: ctypes.CDLL, *options: str) -> None:
+    """Give libvips what it takes from command lines and nowhere else."""
     lib.g_option_context_new.restype = lib.g_option_group_new.restype = ctypes.c_void_p
     context = ctypes.c_void_p(lib.g_option_context_new(None))
     group = ctypes.c_void_p(lib.g_option_group_new(b"vips", b"", b"", None, None))
     lib.vips_add_option_entries(group)
     lib.g_option_context_add_group(context, group)
-    words = (ctypes.c_char_p * 4)(b"", b"--vips-tile-height=%d" % _ROWS, b"--vips-fatstrip-height=%d" % _ROWS, None)
-    count, place = ctypes.c_int(3), ctypes.cast(words, ctypes.c_void_p)
+    words = (ctypes.c_char_p * (len(options) + 2))(b"", *(option.encode() for option in options), None)
+    count, place = ctypes.c_int(len(words) - 1), ctypes.cast(words, ctypes.c_void_p)
     lib.g_option_context_parse(context, ctypes.byref(count), ctypes.byref(place), None)
     lib.g_option_context_free(context)
 

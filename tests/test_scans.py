@@ -17,7 +17,19 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import pytest
-from fakes import PHOTOS, REPOSITORY, Picture, as_type, as_unit, assert_lightness_kept, fake_colorizer, lab, scene, tripled
+from fakes import (
+    PHOTOS,
+    REPOSITORY,
+    Picture,
+    as_type,
+    as_unit,
+    assert_lightness_kept,
+    fake_colorizer,
+    lab,
+    run_python,
+    scene,
+    tripled,
+)
 
 import edgecolor
 from edgecolor import Colorizer, Hint, ImageError, SourceError, _source
@@ -182,6 +194,27 @@ def test_the_same_scan_at_two_sizes_comes_out_the_same(tmp_path: Path) -> None:
         pixels = _pixels(tmp_path / f"{name}-colour.tif")
         results.append(lab(cv2.resize(pixels, gray.shape[::-1], interpolation=cv2.INTER_AREA))[..., 1:])
     assert np.hypot(*np.moveaxis(results[0] - results[1], -1, 0)).mean() < 2
+
+
+def test_the_command_holds_few_rows_and_writes_the_same(tmp_path: Path) -> None:
+    """In a process of its own, for libvips cannot be told otherwise again."""
+    source = _save(tmp_path / "a.tif", scene(900, 300, "uint16"))
+    real = edgecolor.load(engine="onnxruntime")
+    real.image(source, tmp_path / "library.tif")
+    for ending in ("tif", "png"):
+        done = run_python(
+            "-m",
+            "edgecolor",
+            "image",
+            str(source),
+            "-o",
+            str(tmp_path / f"command.{ending}"),
+            "--engine",
+            "onnxruntime",
+            home=tmp_path,
+        )
+        assert done.returncode == 0, done.stderr
+        assert np.array_equal(_pixels(tmp_path / "library.tif"), _pixels(tmp_path / f"command.{ending}"))
 
 
 # Depth and compression
