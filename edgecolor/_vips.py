@@ -11,8 +11,8 @@ from edgecolor._errors import SourceError
 if TYPE_CHECKING:
     import pyvips
 
-_ROWS = 8
-"""Of a tile and of a strip. libvips sizes its buffers by them, several times over and at full width; its own are 128 and 16."""
+_ROWS = 16
+"""Of a tile. libvips sizes its buffers by them, several times over and at full width; by default they are 128."""
 
 
 def load_vips() -> Any:
@@ -43,18 +43,18 @@ def hold_few_rows() -> None:
     with suppress(OSError, AttributeError):  # a libvips that cannot be told so is as good, but takes more memory
         lib = ctypes.CDLL(_library_of(load_vips()))
         lib.vips_concurrency_set(1)
-        _set_options(lib, f"--vips-tile-height={_ROWS}", f"--vips-fatstrip-height={_ROWS}")
+        _set_option(lib, f"--vips-tile-height={_ROWS}")
 
 
-def _set_options(lib: ctypes.CDLL, *options: str) -> None:
+def _set_option(lib: ctypes.CDLL, option: str) -> None:
     """Give libvips what it takes from command lines and nowhere else."""
     lib.g_option_context_new.restype = lib.g_option_group_new.restype = ctypes.c_void_p
     context = ctypes.c_void_p(lib.g_option_context_new(None))
     group = ctypes.c_void_p(lib.g_option_group_new(b"vips", b"", b"", None, None))
     lib.vips_add_option_entries(group)
     lib.g_option_context_add_group(context, group)
-    words = (ctypes.c_char_p * (len(options) + 2))(b"", *(option.encode() for option in options), None)
-    count, place = ctypes.c_int(len(words) - 1), ctypes.cast(words, ctypes.c_void_p)
+    words = (ctypes.c_char_p * 3)(b"", option.encode(), None)
+    count, place = ctypes.c_int(2), ctypes.cast(words, ctypes.c_void_p)
     lib.g_option_context_parse(context, ctypes.byref(count), ctypes.byref(place), None)
     lib.g_option_context_free(context)
 
