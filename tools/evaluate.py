@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,81 +20,22 @@ import numpy.typing as npt
 import edgecolor
 from edgecolor._color import delta_e00, lab_to_rgb, rgb_to_lab
 from edgecolor._hints import css_ab
-from tools.calibrate import colorfulness
 from tools.data import Photo, read_photos
+from tools.figures import NEAR, blocks, figures_of, grey_of, interval, psnr, summary
 from tools.pages import placed
 
 Array = npt.NDArray[Any]
 
 HINT_COUNTS = (0, 1, 5, 10, 50, 100)
 SCALES = (0.5, 1, 2, 4)
-BLOCK = 8
-"""Side of the blocks, in pixels, over which error and confidence are compared."""
-
-NEAR = 10.0
-"""CIEDE2000 within which a colour counts as right."""
-
-
-def interval(values: Iterable[float]) -> dict[str, float]:
-    """Mean of per-photograph values with its bootstrap 95 % interval over 2,000 resamplings."""
-    sample = np.asarray(list(values), np.float64)
-    means = sample[np.random.default_rng(0).integers(0, len(sample), (2000, len(sample)))].mean(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return {"mean": float(sample.mean()), "low": float(low), "high": float(high)}
-
-
-def ratio_interval(values: Iterable[float], reference: Iterable[float]) -> dict[str, float]:
-    """Ratio of two means over the same photographs, with its bootstrap 95 % interval."""
-    above, below = np.asarray(list(values)), np.asarray(list(reference))
-    picks = np.random.default_rng(0).integers(0, len(above), (2000, len(above)))
-    low, high = np.percentile(above[picks].mean(1) / below[picks].mean(1), [2.5, 97.5])
-    return {"mean": float(above.mean() / below.mean()), "low": float(low), "high": float(high)}
-
-
-def psnr(rgb: Array, truth: Array) -> float:
-    """Peak signal-to-noise ratio in dB of sRGB in [0, 1] over all channels."""
-    return float(-10 * np.log10(max(1e-10, np.square(rgb - truth).mean())))
-
-
-def grey_of(lab: Array) -> Array:
-    """The photograph without its colours, as sRGB in [0, 1]."""
-    return lab_to_rgb(lab * np.array([1.0, 0.0, 0.0]))
-
-
-def blocks(plane: Array) -> Array:
-    """Means over 8 x 8 blocks, flat."""
-    height, width = (side // BLOCK * BLOCK for side in plane.shape)
-    return plane[:height, :width].reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK).mean((1, 3)).ravel()
-
-
-def spearman(first: Array, second: Array) -> float:
-    """Rank correlation of two samples without many ties."""
-    ranks = np.stack([np.argsort(np.argsort(sample)) for sample in (first, second)]).astype(np.float64)
-    correlations: Any = np.corrcoef(ranks)
-    return float(correlations[0, 1])
 
 
 def measure_quality(colorizer: edgecolor.Colorizer, photos: list[Photo]) -> tuple[list[dict[str, float]], Array]:
     """Per-photograph figures; and (n, 2) confidence and CIEDE2000 of one pixel in 37."""
     rows, pixels = [], []
     for number, photo in enumerate(photos):
-        truth = photo / 255.0
-        lab = rgb_to_lab(truth)
         answer = colorizer.predict(photo)
-        rgb = answer.image / 255.0
-        grey = grey_of(lab)
-        own = rgb_to_lab(rgb)
-        error = delta_e00(own, lab)
-        row = {
-            "delta_e00": float(error.mean()),
-            "grey_delta_e00": float(delta_e00(rgb_to_lab(grey), lab).mean()),
-            "psnr_db": psnr(rgb, truth),
-            "grey_psnr_db": psnr(grey, truth),
-            "colorfulness": colorfulness(rgb),
-            "true_colorfulness": colorfulness(truth),
-            "lightness_error_max": float(np.abs(own[..., 0] - lab[..., 0]).max()),
-            "confidence_spearman": spearman(-blocks(answer.confidence), blocks(error)),
-        }
+        row, error = figures_of(photo, answer.image, answer.confidence)
         rows.append(row)
         pixels.append(np.stack([answer.confidence.ravel()[::37], error.ravel()[::37]], axis=1))
         if number % 100 == 99:
@@ -178,25 +118,6 @@ def measure_alternatives(colorizer: edgecolor.Colorizer, photos: list[Photo]) ->
         single.append(float(errors[0].mean()))
         best.append(float(np.min(errors, axis=0).mean()))
     return {"answer": interval(single), "best_of_four_by_block": interval(best)}
-
-
-def summary(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Figures over all photographs, each with its interval."""
-    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    figures = {name: interval(values) for name, values in columns.items()}
-    figures["delta_e00_ratio_to_grey"] = ratio_interval(columns["delta_e00"], columns["grey_delta_e00"])
-    figures["psnr_gain_db"] = interval(columns["psnr_db"] - columns["grey_psnr_db"])
-    figures["colorfulness_ratio_to_truth"] = ratio_interval(columns["colorfulness"], columns["true_colorfulness"])
-    spearmans = columns["confidence_spearman"]
-    figures["confidence_spearman_median"] = {"mean": float(np.median(spearmans)), **_median_interval(spearmans)}
-    figures["lightness_error_max"] = {"max": float(columns["lightness_error_max"].max())}
-    return figures
-
-
-def _median_interval(values: Array) -> dict[str, float]:
-    picks = np.random.default_rng(0).integers(0, len(values), (2000, len(values)))
-    low, high = np.percentile(np.median(values[picks], axis=1), [2.5, 97.5])
-    return {"low": float(low), "high": float(high)}
 
 
 def contact_sheet(colorizer: edgecolor.Colorizer, photos: list[Photo], columns: int = 3) -> Photo:

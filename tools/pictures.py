@@ -15,7 +15,7 @@ import numpy.typing as npt
 import edgecolor
 from edgecolor._color import rgb_to_lab
 from tools.data import Photo, read_photos
-from tools.evaluate import grey_of
+from tools.figures import grey_of
 
 ROOT = Path(__file__).parent.parent
 PHOTOS = ROOT / "tests" / "photos"
