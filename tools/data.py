@@ -10,9 +10,9 @@ import io
 import queue
 import tarfile
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,16 @@ from PIL import Image
 
 from edgecolor._color import rgb_to_lab
 from tools.network import STRIDE
+from tools.tokens import DETAIL, Tokens
 
 Array = npt.NDArray[Any]
 """float32, where nothing else is said."""
 
 Photo = npt.NDArray[Any]
 """(H, W, 3) uint8 sRGB."""
+
+TOKEN_STRIDE, BELIEF_STRIDE = 16, 8
+"""Pixels of a crop per side of a cell that the teacher's features and logits are interpolated to."""
 
 SUFFIXES = {".avif", ".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
@@ -60,19 +64,55 @@ class Batch:
     """(N, 4, S, S): L*, hint a*, hint b*, trust."""
     target: Array
     """(N, 3, S/4, S/4): the true L*, a*, b*."""
+    hinted: npt.NDArray[np.bool_]
+    """(N,) whether there are hints."""
+    tokens: Array | None = None
+    """(N, 768, S/16, S/16), or (N, 768, S/8, S/8) for the teacher: what its eyes see of the whole photograph, there."""
+    belief: Array | None = None
+    """(N, 128, S/8, S/8): logits of the teacher."""
 
 
-def crop(photo: Photo, size: int, rng: np.random.Generator, zoom: float = 1.6) -> Photo:
-    """A random square of the photograph, 1/zoom to all of its short side, mirrored half the time, resized to ``size``."""
+@dataclass(frozen=True)
+class Seen:
+    """What is known of a photograph beside its pixels."""
+
+    tokens: Tokens
+    belief: Tokens | None = None
+
+
+@dataclass(frozen=True)
+class Window:
+    """A square of a photograph."""
+
+    top: int
+    left: int
+    side: int
+    """Pixels."""
+    mirrored: bool
+
+    def cut(self, photo: Photo, size: int) -> Photo:
+        """(size, size, 3)."""
+        square = photo[self.top : self.top + self.side, self.left : self.left + self.side]
+        if self.mirrored:
+            square = square[:, ::-1]
+        method = cv2.INTER_AREA if self.side > size else cv2.INTER_CUBIC
+        resized: Photo = cv2.resize(np.ascontiguousarray(square), (size, size), interpolation=method)
+        return resized
+
+    def cut_tokens(self, tokens: Tokens, photo: Photo, cells: int) -> Array:
+        """(n, cells, cells)."""
+        height, width = photo.shape[:2]
+        place = (self.top / height, self.left / width, self.side / height, self.side / width)
+        part = tokens.part(*place, cells)
+        return part[:, :, ::-1] if self.mirrored else part
+
+
+def draw_window(photo: Photo, rng: np.random.Generator, zoom: float = 1.6) -> Window:
+    """A random square, 1/zoom to all of the short side, mirrored half the time."""
     height, width = photo.shape[:2]
     side = round(min(height, width) / rng.uniform(1, zoom))
     top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
-    square = photo[top : top + side, left : left + side]
-    if rng.random() < 0.5:
-        square = square[:, ::-1]
-    method = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
-    resized: Photo = cv2.resize(np.ascontiguousarray(square), (size, size), interpolation=method)
-    return resized
+    return Window(int(top), int(left), side, bool(rng.random() < 0.5))
 
 
 def film_grey(rgb: Photo, rng: np.random.Generator) -> Array:
@@ -146,29 +186,88 @@ def dense_hints(ab: Array, rng: np.random.Generator) -> Array:
     return planes
 
 
-def sample(photo: Photo, size: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """One training pair: (4, S, S) planes and (3, S/4, S/4) true L*a*b*."""
-    rgb = crop(photo, size, rng)
+@dataclass(frozen=True)
+class Kind:
+    """Which pairs are made."""
+
+    size: int
+    """Side of the crops in pixels."""
+    films: float = 0.35
+    """Share that looks like old film."""
+    hints: float = 0.3
+    """Share with hints, half of them sparse."""
+
+
+def sample(photo: Photo, kind: Kind, rng: np.random.Generator, seen: Seen | None = None) -> Batch:
+    """One training pair, with neither first axis."""
+    size = kind.size
+    window = draw_window(photo, rng)
+    rgb = window.cut(photo, size)
     lab: Array = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
     planes = np.zeros((4, size, size), np.float32)
-    if rng.random() < 0.35:
+    if rng.random() < kind.films:
         grey = film_grey(rgb, rng)
         planes[0] = cv2.cvtColor(cv2.merge([grey, grey, grey]), cv2.COLOR_RGB2Lab)[..., 0]
     else:
         planes[0] = lab[..., 0]
     chance = rng.random()
-    if chance < 0.15:
+    if chance < kind.hints / 2:
         planes[1:] = sparse_hints(lab[..., 1:], rng)
-    elif chance < 0.3:
+    elif chance < kind.hints:
         planes[1:] = dense_hints(lab[..., 1:], rng)
     target: Array = cv2.resize(lab, (size // STRIDE, size // STRIDE), interpolation=cv2.INTER_AREA)
-    return planes, target.transpose(2, 0, 1)
+    pair = Batch(planes, target.transpose(2, 0, 1), np.array(chance < kind.hints))
+    if seen is None or seen.belief is None:
+        return pair
+    tokens = window.cut_tokens(seen.tokens, photo, size // TOKEN_STRIDE)
+    return replace(pair, tokens=tokens, belief=window.cut_tokens(seen.belief, photo, size // BELIEF_STRIDE))
+
+
+def sample_tokens(photo: Photo, kind: Kind, rng: np.random.Generator, seen: Seen | None = None) -> Batch:
+    """What the teacher learns from: whole tokens, ``kind.size`` / 8 a side, and (3, S/4, S/4) true L*a*b*."""
+    assert seen is not None
+    cells = kind.size // DETAIL
+    grid = seen.tokens.codes.shape[:2]
+    first = [int(rng.integers(0, count - cells + 1)) for count in grid]
+    down, across = (
+        slice(round(begin / count * side), round((begin + cells) / count * side))
+        for begin, count, side in zip(first, grid, photo.shape[:2], strict=True)
+    )
+    rgb = cv2.resize(photo[down, across], (kind.size, kind.size), interpolation=cv2.INTER_AREA)
+    codes = seen.tokens.codes[first[0] : first[0] + cells, first[1] : first[1] + cells]
+    if rng.random() < 0.5:
+        rgb, codes = rgb[:, ::-1], codes[:, ::-1]
+    lab: Array = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+    planes = np.zeros((4, kind.size, kind.size), np.float32)
+    planes[0] = lab[..., 0]
+    target: Array = cv2.resize(lab, (2 * cells, 2 * cells), interpolation=cv2.INTER_AREA)
+    tokens = (codes * seen.tokens.scale).transpose(2, 0, 1)
+    return Batch(planes, target.transpose(2, 0, 1), np.array(False), tokens)  # noqa: FBT003
+
+
+def _together(pairs: list[Batch]) -> Batch:
+    def column(name: str) -> Any:
+        values = [getattr(pair, name) for pair in pairs]
+        return None if values[0] is None else np.stack(values)
+
+    return Batch(**{field.name: column(field.name) for field in fields(Batch)})
 
 
 def batches(
-    photos: list[Photo], *, size: int, count: int, seed: int, first: int, workers: int = 1
+    photos: list[Photo],
+    kind: Kind,
+    *,
+    count: int,
+    seed: int,
+    first: int,
+    seen: list[Seen] | None = None,
+    make_pair: Callable[..., Batch] = sample,
+    workers: int = 1,
 ) -> Generator[Batch, None, None]:
-    """Endless batches from number ``first`` on, each epoch in a new order, made ahead in ``workers`` threads."""
+    """Endless batches from number ``first`` on, each epoch in a new order, made ahead in ``workers`` threads.
+
+    ``seen`` is what is known of each photograph beside its pixels, ``make_pair`` is ``sample`` or ``sample_tokens``.
+    """
 
     def make(number: int) -> Batch:
         rng = np.random.default_rng([seed, number])
@@ -176,8 +275,7 @@ def batches(
         epoch, position = divmod(number, per_epoch)
         order = np.random.default_rng([seed, epoch, 0]).permutation(len(photos))
         chosen = order[position * count : (position + 1) * count]
-        pairs = [sample(photos[index], size, rng) for index in chosen]
-        return Batch(np.stack([planes for planes, _ in pairs]), np.stack([target for _, target in pairs]))
+        return _together([make_pair(photos[index], kind, rng, seen[index] if seen else None) for index in chosen])
 
     with ThreadPoolExecutor(workers) as pool:
         ahead: queue.Queue[threading.Event | object] = queue.Queue()

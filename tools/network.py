@@ -6,6 +6,7 @@ Lite0: Tan & Le 2019 with the fixed stem and head, no squeeze-and-excitation, Re
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,27 +18,62 @@ from edgecolor._color import BIN_COUNT, ab_bins
 STRIDE = 4
 """Input pixels per output cell."""
 
-LITE0_STAGES = (
-    # expansion, output channels, blocks, first stride, kernel
-    (1, 16, 1, 1, 3),
-    (6, 24, 2, 2, 3),
-    (6, 40, 2, 2, 5),
-    (6, 80, 3, 2, 3),
-    (6, 112, 3, 1, 5),
-    (6, 192, 4, 2, 5),
-    (6, 320, 1, 1, 3),
-)
-_SKIPS = {1: 4, 2: 8, 4: 16, 6: 32}
-"""Stage index whose output feeds the decoder -> its stride."""
+Stage = tuple[int, int, int, int, int]
+"""Expansion, output channels, blocks, first stride, kernel."""
 
-DECODER_WIDTHS = {32: 384, 16: 256, 8: 128, 4: 96}
+
+@dataclass(frozen=True)
+class Size:
+    """How large a network is."""
+
+    stages: tuple[Stage, ...]
+    decoder: dict[int, int]
+    """Stride -> width."""
+    sure: int
+    """Width of the confidence's own layers."""
+    skips: dict[int, int]
+    """Index of a stage whose answer feeds the decoder -> its stride."""
+
+
+SIZES = {
+    "lite": Size(
+        stages=(
+            (1, 16, 1, 1, 3),
+            (6, 24, 2, 2, 3),
+            (6, 40, 2, 2, 5),
+            (6, 80, 3, 2, 3),
+            (6, 112, 3, 1, 5),
+            (6, 192, 4, 2, 5),
+            (6, 320, 1, 1, 3),
+        ),
+        decoder={32: 384, 16: 256, 8: 128, 4: 96},
+        sure=64,
+        skips={1: 4, 2: 8, 4: 16, 6: 32},
+    ),
+    "tiny": Size(
+        stages=(
+            (1, 16, 1, 1, 3),
+            (2, 24, 2, 2, 3),
+            (2, 40, 2, 2, 5),
+            (2, 80, 3, 2, 3),
+            (2, 112, 3, 1, 5),
+            (3, 192, 3, 2, 5),
+        ),
+        decoder={32: 128, 16: 96, 8: 56, 4: 40},
+        sure=16,
+        skips={1: 4, 2: 8, 4: 16, 5: 32},
+    ),
+}
+"""By name. ``lite`` has the encoder of EfficientNet-Lite0; ``tiny`` is the same with narrower blocks and no last stage."""
+
 LIGHTNESS_MEAN, LIGHTNESS_SCALE, AB_SCALE = 44.9, 22.6, 50.0
 """ImageNet's grey mean and deviation in L* units, and the size of a vivid a* or b*."""
 
 
-def _conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
-    return [convolution, nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)]
+def convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+    """A convolution without bias, and its BatchNorm."""
+    layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return [layer, nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)]
 
 
 class InvertedResidual(nn.Module):
@@ -46,9 +82,9 @@ class InvertedResidual(nn.Module):
     def __init__(self, inputs: int, outputs: int, expansion: int, stride: int, kernel: int) -> None:
         super().__init__()
         width = inputs * expansion
-        expand = [*_conv(inputs, width), nn.ReLU6()] if expansion > 1 else []
-        depthwise = [*_conv(width, width, kernel, stride, groups=width), nn.ReLU6()]
-        self.layers = nn.Sequential(*expand, *depthwise, *_conv(width, outputs))
+        expand = [*convolution(inputs, width), nn.ReLU6()] if expansion > 1 else []
+        depthwise = [*convolution(width, width, kernel, stride, groups=width), nn.ReLU6()]
+        self.layers = nn.Sequential(*expand, *depthwise, *convolution(width, outputs))
         self.shortcut = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,22 +94,23 @@ class InvertedResidual(nn.Module):
 
 
 class Encoder(nn.Module):
-    """EfficientNet-Lite0 on four planes, giving features at strides 4, 8, 16 and 32."""
+    """EfficientNet-Lite0, or less, on four planes, giving features at strides 4, 8, 16 and 32."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: Size = SIZES["lite"]) -> None:
         super().__init__()
-        self.stem = nn.Sequential(*_conv(4, 32, 3, 2), nn.ReLU6())
+        self.skips = size.skips
+        self.stem = nn.Sequential(*convolution(4, 32, 3, 2), nn.ReLU6())
         self.stages = nn.ModuleList()
         channels = 32
         self.channels: dict[int, int] = {}
-        for index, (expansion, outputs, blocks, stride, kernel) in enumerate(LITE0_STAGES):
+        for index, (expansion, outputs, blocks, stride, kernel) in enumerate(size.stages):
             stage = []
             for block in range(blocks):
                 stage.append(InvertedResidual(channels, outputs, expansion, stride if block == 0 else 1, kernel))
                 channels = outputs
             self.stages.append(nn.Sequential(*stage))
-            if index in _SKIPS:
-                self.channels[_SKIPS[index]] = outputs
+            if index in size.skips:
+                self.channels[size.skips[index]] = outputs
 
     def forward(self, x: Tensor) -> dict[int, Tensor]:
         """(N, 4, H, W) normalised planes to {stride: features}."""
@@ -81,8 +118,8 @@ class Encoder(nn.Module):
         x = self.stem(x)
         for index, stage in enumerate(self.stages):
             x = stage(x)
-            if index in _SKIPS:
-                features[_SKIPS[index]] = x
+            if index in self.skips:
+                features[self.skips[index]] = x
         return features
 
     def load_imagenet(self, path: str) -> None:
@@ -110,8 +147,8 @@ class DecoderStep(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.join = nn.Sequential(*_conv(inputs, outputs), nn.ReLU6())
-        self.look = nn.Sequential(*_conv(outputs, outputs, 5, groups=outputs), nn.ReLU6(), *_conv(outputs, outputs))
+        self.join = nn.Sequential(*convolution(inputs, outputs), nn.ReLU6())
+        self.look = nn.Sequential(*convolution(outputs, outputs, 5, groups=outputs), nn.ReLU6(), *convolution(outputs, outputs))
         self.active = nn.ReLU6()
 
     def forward(self, parts: list[Tensor]) -> Tensor:
@@ -121,22 +158,28 @@ class DecoderStep(nn.Module):
         return active
 
 
+def confidence_head(width: int, own: int = 64) -> nn.Sequential:
+    """(N, width, H, W) to the logit of the confidence, (N, 1, H, W)."""
+    mix = [*convolution(width, own), nn.ReLU6()]
+    around = [*convolution(own, own, 5, groups=own), nn.ReLU6(), *convolution(own, own), nn.ReLU6()]
+    return nn.Sequential(*mix, *around, nn.Conv2d(own, 1, 1))
+
+
 class ColorNet(nn.Module):
     """L, hint a, hint b, mask to the logits of 128 colour bins and of the confidence, at a quarter of the size."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: Size = SIZES["lite"]) -> None:
         super().__init__()
-        self.encoder = Encoder()
+        self.encoder = Encoder(size)
         channels = self.encoder.channels
         self.context = nn.Conv2d(channels[32], channels[32], 1)
         self.decoder = nn.ModuleDict()
         width = 0
-        for stride, outputs in DECODER_WIDTHS.items():
+        for stride, outputs in size.decoder.items():
             self.decoder[str(stride)] = DecoderStep(width + channels[stride] + 3, outputs)
             width = outputs
         self.bins = nn.Conv2d(width, BIN_COUNT, 1)
-        around = [*_conv(width, 64), nn.ReLU6(), *_conv(64, 64, 5, groups=64), nn.ReLU6(), *_conv(64, 64), nn.ReLU6()]
-        self.sure = nn.Sequential(*around, nn.Conv2d(64, 1, 1))
+        self.sure = confidence_head(width, size.sure)
         scale = torch.tensor([LIGHTNESS_SCALE, AB_SCALE, AB_SCALE, 1.0])
         mean = torch.tensor([LIGHTNESS_MEAN, 0.0, 0.0, 0.0])
         self.register_buffer("scale", scale.view(1, 4, 1, 1))
@@ -147,17 +190,25 @@ class ColorNet(nn.Module):
 
         Returns: bin logits (N, 128, H/4, W/4) and confidence logit (N, 1, H/4, W/4).
         """
-        normal = (planes - self.mean) / self.scale
-        hints = normal[:, 1:]
-        features = self.encoder(normal)
+        return self.paint(self.see(planes), planes)
+
+    def see(self, planes: Tensor) -> dict[int, Tensor]:
+        """What the encoder makes of the planes: {stride: features}."""
+        features: dict[int, Tensor] = self.encoder((planes - self.mean) / self.scale)
+        return features
+
+    def paint(self, features: dict[int, Tensor], planes: Tensor) -> tuple[Tensor, Tensor]:
+        """The decoder's part of ``forward``."""
+        hints = ((planes - self.mean) / self.scale)[:, 1:]
         deepest = features[32]
-        features[32] = deepest + self.context(deepest.mean((2, 3), keepdim=True))
+        features = features | {32: deepest + self.context(deepest.mean((2, 3), keepdim=True))}
         x: Tensor | None = None
-        for stride in DECODER_WIDTHS:
+        for name, step in self.decoder.items():
+            stride = int(name)
             parts = [features[stride], functional.avg_pool2d(hints, stride)]
             if x is not None:
                 parts.insert(0, functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False))
-            x = self.decoder[str(stride)](parts)
+            x = step(parts)
         return self.bins(x), self.sure(x)
 
 
@@ -168,8 +219,33 @@ def expected_ab(logits: Tensor, temperature: float = 1.0) -> Tensor:
     return functional.conv2d(weights, bins.T[:, :, None, None])
 
 
+def slim(large: ColorNet, small: ColorNet) -> None:
+    """Begin a smaller network with the larger one's encoder, of whose expanded channels those that weigh most are kept."""
+    pairs = zip(large.encoder.stages, small.encoder.stages, strict=False)
+    small.encoder.stem.load_state_dict(large.encoder.stem.state_dict())
+    for blocks, own_blocks in pairs:
+        for block, own in zip(blocks, own_blocks, strict=False):
+            _slim_block(block.layers, own.layers)
+
+
+@torch.no_grad()
+def _slim_block(layers: nn.Sequential, own: nn.Sequential) -> None:
+    width, own_width = layers[-2].in_channels, own[-2].in_channels
+    weight = layers[-2].weight.abs().sum((0, 2, 3)) * layers[-4].weight.abs()  # of the projection, and of the BatchNorm before
+    kept = weight.topk(min(width, own_width)).indices.sort().values
+    for index, (theirs, mine) in enumerate(zip(layers, own, strict=True)):
+        for value, target in zip(theirs.state_dict().values(), mine.state_dict().values(), strict=True):
+            if index == len(layers) - 2:
+                target.copy_(value[:, kept])
+            elif index == len(layers) - 1 or not value.ndim:
+                target.copy_(value)
+            else:
+                target.copy_(value[kept])
+
+
 def read_network(run: Path) -> ColorNet:
     """The running mean of the weights of a training run, ready to answer."""
-    net = ColorNet()
-    net.load_state_dict(torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)["average"])
+    state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
+    net = ColorNet(SIZES[state.get("size", "lite")])
+    net.load_state_dict(state["average"])
     return net.eval()

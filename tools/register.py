@@ -19,7 +19,7 @@ import tomlkit
 import torch
 
 from tools.calibrate import read_operating_point
-from tools.network import ColorNet
+from tools.network import read_network
 
 FOLDER = Path(__file__).parent.parent / "edgecolor" / "models"
 
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
         "licence": "Apache-2.0",
         "trained_at": options.commit,
         "photographs_seen": checkpoint["seen"],
-        "parameters": sum(value.numel() for value in ColorNet().parameters()),
+        "parameters": sum(value.numel() for value in read_network(options.run).parameters()),
         "temperature": point.temperature,
         "vividness": point.vividness,
         "default_precision": {engine: next(iter(precisions)) for engine, precisions in FILES.items()},
