@@ -120,8 +120,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--limit", type=int, default=300, help="photographs to use (default %(default)s)")
     parser.add_argument("--colorfulness", type=float, default=0.58, help="least share of the truth's (default %(default)s)")
     parser.add_argument("--point", type=float, nargs=2, metavar=("TEMPERATURE", "VIVIDNESS"), help="take this one instead")
+    parser.add_argument("--teacher", action="store_true", help="the run is a teacher's")
     options = parser.parse_args(arguments)
-    found = answers(read_network(options.run), list(read_photos(options.photos, options.limit).values()))
+    if options.teacher:
+        from tools.teacher import read_teacher  # type: ignore[import-not-found,unused-ignore]
+
+        net = read_teacher(options.run)
+    else:
+        net = read_network(options.run)
+    found = answers(net, list(read_photos(options.photos, options.limit).values()))
     swept = [point for temperature in TEMPERATURES for point in measure(found, temperature, VIVIDNESSES)]
     sweep = [figures for figures, _ in swept]
     lively = [point for point in swept if point[0]["colorfulness"] >= options.colorfulness]

@@ -3,8 +3,8 @@
     python -m tools.quality VAL.tar --keep FOLDER --models lite [tiny] [--teacher RUN] --write docs/quality.md
 
 What was measured is kept in the folder, one file a network, and measured again only if the network or the photographs are
-others. The tables go between the page's markers, the pictures beside it into ``pictures/``. Needs the extras
-``train`` and ``quality``.
+others; when the library itself colours differently, begin with an empty folder. The tables go between the page's markers, the
+pictures beside it into ``pictures/``. Needs the extras ``train`` and ``quality``.
 """
 
 from __future__ import annotations
