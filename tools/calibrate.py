@@ -123,7 +123,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--teacher", action="store_true", help="the run is a teacher's")
     options = parser.parse_args(arguments)
     if options.teacher:
-        from tools.teacher import read_teacher  # type: ignore[import-not-found,unused-ignore]
+        from tools.teacher import read_teacher
 
         net = read_teacher(options.run)
     else:

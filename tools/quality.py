@@ -73,7 +73,7 @@ def open_all(models: list[ModelName], teacher: Path | None) -> dict[str, tuple[e
     for name in models:
         found[name] = (edgecolor.load(name, engine="onnxruntime"), find_model(name).network.sha256)
     if teacher:
-        from tools.teacher import read_teacher  # type: ignore[import-not-found,unused-ignore]
+        from tools.teacher import read_teacher
 
         found["teacher"] = of_network(read_teacher(teacher), teacher)
     return found
