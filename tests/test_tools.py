@@ -247,11 +247,7 @@ def test_without_trust_only_the_truth_counts(teacher: tuple[Path, Path]) -> None
     seen = features.read_features(teacher[0] / "photos.npz")
     net = ColorNet().eval()
     known = [data.Seen(seen.of(name)) for name in photos]
-    belief = [
-        distill.believed(teaching.read_teacher(teacher[1]), photo, one.tokens)
-        for photo, one in zip(photos.values(), known, strict=True)
-    ]
-    known = [data.Seen(one.tokens, logits) for one, logits in zip(known, belief, strict=True)]
+    known = distill.believed(teaching.read_teacher(teacher[1]), list(photos.values()), known)
     batch = next(data.batches(list(photos.values()), data.Kind(64), count=4, seed=0, first=0, seen=known))
     truth = train.losses_alone(net, batch, torch.device("cpu"))
     alone, taught = (distill.Distillation(net, trust, 0.0)(net, batch, torch.device("cpu")) for trust in (0.0, 1.0))

@@ -11,6 +11,7 @@ teacher does not know of, the truth alone counts. Otherwise as ``tools.train``.
 from __future__ import annotations
 
 import argparse
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tools.data import BELIEF_STRIDE, TOKEN_STRIDE, Batch, Kind, Photo
+from tools.data import BELIEF_STRIDE, TOKEN_STRIDE, Array, Batch, Kind, Photo, Seen
 from tools.network import STRIDE, ColorNet, expected_ab, read_network, slim
 from tools.teacher import Teacher, read_teacher
 from tools.tokens import DETAIL, Tokens
@@ -64,15 +65,28 @@ class Distillation:
 
 
 @torch.no_grad()
-def believed(teacher: Teacher, photo: Photo, seen: Tokens) -> Tokens:
-    """The teacher's logits for every token of a photograph."""
-    rows, columns = seen.codes.shape[:2]
-    rgb = cv2.resize(photo, (columns * DETAIL, rows * DETAIL), interpolation=cv2.INTER_AREA)
-    lightness = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)[None, ..., 0]
-    tokens = (seen.codes * seen.scale).transpose(2, 0, 1)[None]
-    with torch.autocast("cpu", torch.bfloat16):
-        logits, _ = teacher.answer(torch.from_numpy(np.ascontiguousarray(lightness)), torch.from_numpy(tokens))
-    return Tokens(logits[0].permute(1, 2, 0).to(torch.float16).numpy().copy(), np.ones(1, np.float32))
+def believed(teacher: Teacher, photos: list[Photo], seen: list[Seen], batch: int = 32) -> list[Seen]:
+    """With the teacher's logits for every token of every photograph, those of one shape together."""
+    groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for index, one in enumerate(seen):
+        groups[one.tokens.codes.shape[:2]].append(index)
+    found: dict[int, Tokens] = {}
+    for shape, members in groups.items():
+        for first in range(0, len(members), batch):
+            chosen = members[first : first + batch]
+            lightness = np.stack([_lightness(photos[index], shape) for index in chosen])
+            tokens = np.stack([seen[index].tokens.codes * seen[index].tokens.scale for index in chosen])
+            with torch.autocast("cpu", torch.bfloat16):
+                logits, _ = teacher.answer(torch.from_numpy(lightness), torch.from_numpy(tokens).permute(0, 3, 1, 2))
+            for index, codes in zip(chosen, logits.permute(0, 2, 3, 1).to(torch.float16).numpy(), strict=True):
+                found[index] = Tokens(codes.copy(), np.ones(1, np.float32))
+    return [replace(one, belief=found[index]) for index, one in enumerate(seen)]
+
+
+def _lightness(photo: Photo, shape: tuple[int, ...]) -> Array:
+    rgb = cv2.resize(photo, (shape[1] * DETAIL, shape[0] * DETAIL), interpolation=cv2.INTER_AREA)
+    lab: Array = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+    return lab[..., 0]
 
 
 def begun(options: argparse.Namespace) -> ColorNet:
@@ -107,10 +121,8 @@ def main(arguments: list[str] | None = None) -> None:
     run = Run(options, net, losses.reader)
     data = read_data(options, Kind(options.size))
     assert data.seen is not None
-    teacher = read_teacher(options.teacher)
-    beliefs = [believed(teacher, photo, seen.tokens) for photo, seen in zip(data.photos, data.seen, strict=True)]
+    seen = believed(read_teacher(options.teacher), data.photos, data.seen)
     print("the teacher has looked at all of them", flush=True)
-    seen = [replace(seen, belief=belief) for seen, belief in zip(data.seen, beliefs, strict=True)]
     fit(run, replace(data, seen=seen), losses)
 
 
