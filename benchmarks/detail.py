@@ -171,16 +171,17 @@ def border_steps(chroma: Array, rows: list[float], columns: list[float], reach: 
 
 
 def table() -> str:
-    """Of what was measured, as Markdown."""
+    """Of what was measured, as Markdown. Steps at borders over those elsewhere, beside the same in the pictures without tiles."""
     content = json.loads(RESULT.read_text(encoding="utf-8"))
     lines = [
-        "| scene | pictures | CIEDE2000 at detail 1 | 2 | 4 | auto | auto looked closer | chroma's step at borders, 2 and 4 |",
+        "| scene | pictures | CIEDE2000 at detail 1 | 2 | 4 | auto | auto looked closer | step at borders, 2 and 4 |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for side, of in content["photographs_per_side"].items():
         name = "one photograph" if side == "1" else f"a crowd of {int(side) ** 2} photographs"
         changes = [f"{of['change'][detail]:+.2f} ± {of['change_half_interval'][detail]:.2f}" for detail in ("2", "4", "auto")]
-        ratios = ", ".join(f"{of['border_ratio'][detail]:.3f}" for detail in ("2", "4"))
+        own, plain = of["border_ratio"], of["border_ratio_without_tiles"]
+        ratios = ", ".join(f"{own[detail] / plain[detail]:.3f}" for detail in ("2", "4"))
         first, looked = f"{of['delta_e00']['1']:.2f}", str(of["auto_looked_closer"])
         lines.append(f"| {' | '.join((name, str(of['scenes']), first, *changes, looked, ratios))} |")
     return "\n".join(lines)

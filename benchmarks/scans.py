@@ -1,8 +1,8 @@
 """Scans of 50, 200 and 800 megapixels: time beside a bare copy by libvips, memory, and whether lightness is kept.
 
-python -m benchmarks.scans make FOLDER              make the scans: a photograph enlarged, with grain, 16-bit grey
-python -m benchmarks.scans measure FOLDER [MP ...]  copy and colour each in turn, in processes of their own
-python -m benchmarks.scans check FOLDER [MP ...]    compare the lightness of every pixel before and after
+python -m benchmarks.scans make FOLDER [SCAN ...]     a photograph enlarged, with grain, or sixteen in one; 16-bit grey
+python -m benchmarks.scans measure FOLDER [SCAN ...]  copy and colour each in turn, in processes of their own
+python -m benchmarks.scans check FOLDER [SCAN ...]    compare every pixel's lightness, and the colours with those at 1 megapixel
 python -m benchmarks.scans table [--write]          the README's table of what was measured
 """
 
@@ -14,6 +14,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -25,11 +26,14 @@ import numpy as np
 import edgecolor
 from benchmarks.cases import PHOTOS, ROOT
 from benchmarks.record import RESULTS, device, versions
-from edgecolor._color import luminance_to_lightness, srgb_to_linear
+from edgecolor._color import luminance_to_lightness, rgb_to_lab, srgb_to_linear
 from tools.pages import placed
 
-SIDES = {50: (7072, 7072), 200: (14336, 14336), 800: (28672, 28000)}
-"""Width and height by megapixels."""
+SIDES = {"50": (7072, 7072), "200": (14336, 14336), "800": (28672, 28000), "crowd": (16320, 12240)}
+"""Width and height by megapixels, or of the crowd."""
+
+SMALL = 1_000_000
+"""Pixels of the scan, made small, that colours are compared with."""
 
 _PEAK = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
 
@@ -59,19 +63,20 @@ def main() -> None:
         command = commands.add_parser(name)
         command.add_argument("folder", type=Path)
         command.add_argument("--rounds", type=int, default=3, help="of copying and colouring in turn (default: 3)")
-        command.add_argument("megapixels", type=int, nargs="*", default=list(SIDES), help=f"of {list(SIDES)} (default: all)")
+        command.add_argument("scans", nargs="*", default=list(SIDES), help=f"of {', '.join(SIDES)} (default: all)")
     commands.add_parser("table").add_argument("--write", action="store_true")
     options = parser.parse_args()
     if options.command == "make":
-        for megapixels in options.megapixels:
-            make(options.folder, megapixels)
+        for scan in options.scans:
+            make(options.folder, scan)
     elif options.command == "measure":
-        for megapixels in options.megapixels:
-            record(megapixels, measure(options.folder, megapixels, options.rounds))
+        for scan in options.scans:
+            record(scan, measure(options.folder, scan, options.rounds))
     elif options.command == "check":
-        for megapixels in options.megapixels:
-            scan = scan_of(options.folder, megapixels)
-            record(megapixels, {"lightness_change_max": round(lightness_change(scan, colored_of(scan)), 5)})
+        for scan in options.scans:
+            path = scan_of(options.folder, scan)
+            record(scan, {"chroma_change_from_small": round(chroma_change(path, colored_of(path)), 3)})
+            record(scan, {"lightness_change_max": round(lightness_change(path, colored_of(path)), 5)})
     elif options.write:
         page = ROOT / "README.md"
         page.write_text(placed(page.read_text(encoding="utf-8"), "scans", f"\n{table()}\n\n"), encoding="utf-8")
@@ -79,48 +84,64 @@ def main() -> None:
         print(table())
 
 
-def scan_of(folder: Path, megapixels: int) -> Path:
-    return folder / f"scan-{megapixels}.tif"
+def scan_of(folder: Path, scan: str) -> Path:
+    return folder / f"scan-{scan}.tif"
 
 
 def colored_of(scan: Path) -> Path:
     return scan.with_name(f"{scan.stem}-colour.tif")
 
 
-def make(folder: Path, megapixels: int) -> None:
-    """A photograph, large, with the grain of film."""
+def make(folder: Path, scan: str) -> None:
+    """A photograph, large, with the grain of film; or sixteen side by side, as they are."""
     import pyvips
 
-    width, height = SIDES[megapixels]
-    photo = pyvips.Image.new_from_file(str(PHOTOS / "temple.jpg")).colourspace("b-w")
+    width, height = SIDES[scan]
+    photo = _crowd() if scan == "crowd" else pyvips.Image.new_from_file(str(PHOTOS / "temple.jpg")).colourspace("b-w")
     large = photo.resize(width / photo.width, vscale=height / photo.height, kernel="cubic").crop(0, 0, width, height)
-    grain = pyvips.Image.gaussnoise(width, height, sigma=700, seed=1)
-    scan = (large * 250 + 800 + grain).cast("ushort").copy(interpretation="grey16")
-    scan.write_to_file(str(scan_of(folder, megapixels)), bigtiff=True)
+    grain = pyvips.Image.gaussnoise(width, height, sigma=700 if scan != "crowd" else 0, seed=1)
+    result = (large * 250 + 800 + grain).cast("ushort").copy(interpretation="grey16")
+    result.write_to_file(str(scan_of(folder, scan)), bigtiff=True)
 
 
-def measure(folder: Path, megapixels: int, rounds: int) -> dict[str, Any]:
-    """Copy and colour one scan in turn."""
-    source, copy = scan_of(folder, megapixels), folder / "copy.tif"
+def _crowd() -> Any:
+    import pyvips
+
+    paths = sorted(PHOTOS.glob("*.jpg"))
+    parts = [
+        pyvips.Image.thumbnail(str(paths[number * 3 % len(paths)]), 320, height=240, size="both", crop="centre")
+        for number in range(16)
+    ]
+    return pyvips.Image.arrayjoin([part.colourspace("b-w") for part in parts], across=4).copy_memory()
+
+
+def measure(folder: Path, scan: str, rounds: int) -> dict[str, Any]:
+    """Copy and colour one scan in turn, as it is by default and at the finest detail."""
+    source, copy = scan_of(folder, scan), folder / "copy.tif"
     color = colored_of(source)
-    runs: dict[str, list[dict[str, float]]] = {"copy": [], "colour": []}
+    cases = {"copy": (_COPY, copy, ()), "finest": (_COLOR, color, ("--detail", "4")), "colour": (_COLOR, color, ())}
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in cases}
     for _ in range(rounds):
-        for name, code, target in (("copy", _COPY, copy), ("colour", _COLOR, color)):
+        for name, (code, target, options) in cases.items():
             target.unlink(missing_ok=True)
-            runs[name].append(_run(code, source, target))
+            runs[name].append(_run(code, source, target, *options))
     copy.unlink()
     seconds = {name: [run["seconds"] for run in of] for name, of in runs.items()}
+    medians = {name: float(np.median(of)) for name, of in seconds.items()}
+    peaks = {name: float(np.median([run["peak_rss_mb"] for run in of])) for name, of in runs.items()}
     return {
-        "size": SIDES[megapixels],
+        "size": SIDES[scan],
         **{f"{name}_seconds": [round(value, 3) for value in of] for name, of in seconds.items()},
-        "ratio": round(float(np.median(seconds["colour"]) / np.median(seconds["copy"])), 3),
-        "peak_rss_mb": round(float(np.median([run["peak_rss_mb"] for run in runs["colour"]])), 1),
-        "copy_peak_rss_mb": round(float(np.median([run["peak_rss_mb"] for run in runs["copy"]])), 1),
+        "ratio": round(medians["colour"] / medians["copy"], 3),
+        "finest_ratio": round(medians["finest"] / medians["copy"], 3),
+        "peak_rss_mb": round(peaks["colour"], 1),
+        "finest_peak_rss_mb": round(peaks["finest"], 1),
+        "copy_peak_rss_mb": round(peaks["copy"], 1),
     }
 
 
-def _run(code: str, source: Path, target: Path) -> dict[str, float]:
-    command = [sys.executable, "-c", code + _PEAK, str(source), str(target)]
+def _run(code: str, source: Path, target: Path, *options: str) -> dict[str, float]:
+    command = [sys.executable, "-c", code + _PEAK, str(source), str(target), *options]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603 - our own words
     seconds, peak = done.stdout.split()
     return {"seconds": float(seconds), "peak_rss_mb": int(peak) * 1024 / 1e6}
@@ -138,6 +159,21 @@ def lightness_change(source: Path, result: Path) -> float:
     return worst
 
 
+def chroma_change(source: Path, result: Path) -> float:
+    """How far, on average, the colours of a scan lie from those of the same scan made small first, in the a*, b* plane."""
+    import pyvips
+
+    large = pyvips.Image.new_from_file(str(result), access="sequential")
+    scale = (SMALL / (large.width * large.height)) ** 0.5
+    with tempfile.TemporaryDirectory() as folder:
+        small, colored = Path(folder) / "small.tif", Path(folder) / "colour.tif"
+        pyvips.Image.new_from_file(str(source), access="sequential").resize(scale).cast("ushort").write_to_file(str(small))
+        edgecolor.load().image(small, colored)
+        pictures = [pyvips.Image.new_from_file(str(colored)), large.resize(scale).cast("ushort")]
+        first, second = (rgb_to_lab(picture.numpy() / 65535.0)[..., 1:] for picture in pictures)
+    return float(np.linalg.norm(first - second, axis=2).mean())
+
+
 def _strips(path: Path) -> Iterator[Any]:
     import pyvips
 
@@ -148,20 +184,20 @@ def _strips(path: Path) -> Iterator[Any]:
         yield codes.reshape(stop - top, image.width, image.bands)
 
 
-def record(megapixels: int, measured: dict[str, Any]) -> Path:
+def record(scan: str, measured: dict[str, Any]) -> Path:
     """Put figures into this device's file, beside those it has."""
     about = device()
     name = re.sub(r"[^a-z0-9]+", "-", f"{about['name']} {os.cpu_count()} cores".lower()).strip("-")
     path = RESULTS / "scans" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     held = json.loads(path.read_text(encoding="utf-8"))["scans"] if path.exists() else {}
-    held[str(megapixels)] = held.get(str(megapixels), {}) | measured
+    held[scan] = held.get(scan, {}) | measured
     content = {
         "device": about,
         "versions": versions(),
         "model": repr(edgecolor.load()),
         "date": time.strftime("%Y-%m-%d"),
-        "scans": dict(sorted(held.items(), key=lambda item: int(item[0]))),
+        "scans": {scan: held[scan] for scan in SIDES if scan in held},
     }
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return path
@@ -175,15 +211,16 @@ def table() -> str:
         lines = [
             f"{content['device']['name']}, {content['device']['cores']} cores; 16-bit grey TIFF to 16-bit RGB TIFF.",
             "",
-            "| scan | median | bare copy by libvips | ratio | peak memory | greatest change of L\\* |",
-            "| ---: | ---: | ---: | ---: | ---: | ---: |",
+            "| scan | median | bare copy by libvips | ratio | at detail 4 | peak memory | change of L\\* | change of colour |",
+            "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
         ]
-        for megapixels, of in content["scans"].items():
-            color, copy = (np.median(of[f"{name}_seconds"]) for name in ("colour", "copy"))
-            figures = (f"{megapixels} megapixels", f"{color:.1f} s", f"{copy:.1f} s", f"{of['ratio']:.2f}")
-            change = f"{of['lightness_change_max']:.4f}" if "lightness_change_max" in of else ""
+        for scan, of in content["scans"].items():
+            name = "crowd, 200 megapixels" if scan == "crowd" else f"{scan} megapixels"
+            color, copy = (np.median(of[f"{kind}_seconds"]) for kind in ("colour", "copy"))
+            figures = (name, f"{color:.1f} s", f"{copy:.1f} s", f"{of['ratio']:.2f}", f"{of['finest_ratio']:.2f}")
             memory = f"{of['peak_rss_mb']:.0f} MB"
-            lines.append(f"| {' | '.join((*figures, memory, change))} |")
+            changes = (f"{of['lightness_change_max']:.4f}", f"{of['chroma_change_from_small']:.2f}")
+            lines.append(f"| {' | '.join((*figures, memory, *changes))} |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
