@@ -14,6 +14,8 @@ With Ray Data:
     rows = ray.data.from_items([{"source": source, "target": target} for source, target in pairs])
     records = rows.map(lambda row: batch.color(row["source"], row["target"])).take_all()
 
+Both were run on a local cluster of one machine, with Dask 2026.8.0 and Ray 2.60.0.
+
 Every worker opens the model once. A bad file is a record and no exception. A call passes over what is there, and results
 appear whole or not at all, so a run that was killed continues where it stopped.
 """
