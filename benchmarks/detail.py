@@ -171,7 +171,7 @@ def border_steps(chroma: Array, rows: list[float], columns: list[float], reach: 
 
 
 def table() -> str:
-    """Of what was measured, as Markdown. Steps at borders over those elsewhere, beside the same in the pictures without tiles."""
+    """Of what was measured, as Markdown; steps at borders are over those elsewhere, and over the same without tiles."""
     content = json.loads(RESULT.read_text(encoding="utf-8"))
     lines = [
         "| scene | pictures | CIEDE2000 at detail 1 | 2 | 4 | auto | auto looked closer | step at borders, 2 and 4 |",

@@ -21,12 +21,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 import edgecolor
 from benchmarks.cases import PHOTOS, ROOT
 from benchmarks.record import RESULTS, device, versions
-from edgecolor._color import luminance_to_lightness, rgb_to_lab, srgb_to_linear
+from edgecolor._color import LUMINANCE, luminance_to_lightness, rgb_to_lab, srgb_to_linear
 from tools.pages import placed
 
 SIDES = {"50": (7072, 7072), "200": (14336, 14336), "800": (28672, 28000), "crowd": (16320, 12240)}
@@ -148,14 +149,15 @@ def _run(code: str, source: Path, target: Path, *options: str) -> dict[str, floa
 
 
 def lightness_change(source: Path, result: Path) -> float:
-    """The greatest change of L* anywhere in the whole file."""
+    """The greatest change of L* anywhere in the whole file, as the change of luminance by how steep L* is there."""
     worst = 0.0
     tone = srgb_to_linear(np.arange(65536) / 65535)
-    weights = np.array([0.2126729, 0.7151522, 0.0721750])
+    steepness = np.gradient(luminance_to_lightness(tone), tone).astype(np.float32)
+    tone = tone.astype(np.float32)
     for grey, rgb in zip(_strips(source), _strips(result), strict=True):
-        before = luminance_to_lightness(tone[grey[..., 0]])
-        after = luminance_to_lightness(tone[rgb] @ weights)
-        worst = max(worst, float(np.abs(before - after).max()))
+        codes = grey[..., 0]
+        after: Any = cv2.transform(tone[rgb], LUMINANCE[None].astype(np.float32))
+        worst = max(worst, float((np.abs(after - tone[codes]) * steepness[codes]).max()))
     return worst
 
 
