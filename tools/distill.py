@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tools.data import BELIEF_STRIDE, TOKEN_STRIDE, Array, Batch, Kind, Photo, Seen
-from tools.network import STRIDE, ColorNet, expected_ab, read_network, slim
+from tools.network import STRIDE, ColorNet, expected_ab, photographs_seen, read_network, slim
 from tools.teacher import Teacher, read_teacher
 from tools.tokens import DETAIL, Tokens
 from tools.train import Run, distance, doubt, fit, new_student, options_parser, read_data, soft_labels
@@ -89,8 +89,8 @@ def _lightness(photo: Photo, shape: tuple[int, ...]) -> Array:
     return lab[..., 0]
 
 
-def begun(options: argparse.Namespace) -> ColorNet:
-    """The student as it stands before its first step."""
+def begun(options: argparse.Namespace) -> tuple[ColorNet, int]:
+    """The student as it stands before its first step, and how many photographs made it so."""
     net = new_student(options.size_of, options.freeze)
     if options.begin:
         earlier = read_network(options.begin)
@@ -98,7 +98,8 @@ def begun(options: argparse.Namespace) -> ColorNet:
             net.load_state_dict(earlier.state_dict())
         else:
             slim(earlier, net)
-    return net
+        return net, photographs_seen(options.begin)
+    return net, 0
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -116,9 +117,9 @@ def main(arguments: list[str] | None = None) -> None:
     options.run.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
     torch.manual_seed(options.seed)
-    net = begun(options)
+    net, seen_before = begun(options)
     losses = Distillation(net, options.trust, options.understanding)
-    run = Run(options, net, losses.reader)
+    run = Run(options, net, losses.reader, seen_before)
     data = read_data(options, Kind(options.size))
     assert data.seen is not None
     seen = believed(read_teacher(options.teacher), data.photos, data.seen)

@@ -249,3 +249,9 @@ def read_network(run: Path) -> ColorNet:
     net = ColorNet(SIZES[state.get("size", "lite")])
     net.load_state_dict(state["average"])
     return net.eval()
+
+
+def photographs_seen(run: Path) -> int:
+    """How many a run has learned from, with those of the run it began with."""
+    state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
+    return int(state["seen"] + state.get("seen_before", 0))

@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
-import torch
 
 from tools.calibrate import read_operating_point
-from tools.network import read_network
+from tools.network import photographs_seen, read_network
 
 FOLDER = Path(__file__).parent.parent / "edgecolor" / "models"
 
@@ -71,12 +70,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--quality", type=Path, help="figures.json that tools.evaluate wrote for this model")
     options = parser.parse_args(arguments)
     point = read_operating_point(options.run)
-    checkpoint = torch.load(options.run / "checkpoint.pt", map_location="cpu", weights_only=True)
     entry: dict[str, Any] = {
         "description": options.description,
         "licence": "Apache-2.0",
         "trained_at": options.commit,
-        "photographs_seen": checkpoint["seen"],
+        "photographs_seen": photographs_seen(options.run),
         "parameters": sum(value.numel() for value in read_network(options.run).parameters()),
         "temperature": point.temperature,
         "vividness": point.vividness,

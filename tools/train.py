@@ -177,9 +177,12 @@ def write_whole(path: Path, value: dict[str, Any]) -> None:
 class Run:
     """The state that a checkpoint keeps: the network, its running mean, the optimiser, how many steps."""
 
-    def __init__(self, options: argparse.Namespace, net: nn.Module, beside: nn.Module | None = None) -> None:
-        """Beside: what is learned along, for as long as the run lasts."""
+    def __init__(
+        self, options: argparse.Namespace, net: nn.Module, beside: nn.Module | None = None, seen_before: int = 0
+    ) -> None:
+        """Beside: what is learned along, for as long as the run lasts. Seen before: photographs, by the run it begins with."""
         self.options = options
+        self.seen_before = seen_before
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.net)
@@ -215,6 +218,7 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "seen": self.seen,
+            "seen_before": self.seen_before,
             "seconds": self.seconds,
         }
         write_whole(self.checkpoint, state)
