@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ import numpy.typing as npt
 import edgecolor
 from benchmarks.cases import PHOTOS, ROOT
 from benchmarks.record import RESULTS, versions
+from edgecolor import _detail
 from edgecolor._color import delta_e00, lightness_to_luminance, linear_to_srgb, rgb_to_lab
 from edgecolor._detail import Detail
 from edgecolor._grid import CELL, grid_size, tile_starts
@@ -34,6 +36,9 @@ Array = npt.NDArray[Any]
 DETAILS: tuple[Detail, ...] = (1, 2, 4, "auto")
 AREA = 1_200_000
 """Pixels that every scene is enlarged to."""
+
+CELLS = 240, 320
+"""Height and width of a photograph in a crowd before it is enlarged."""
 
 CROWDS = (1, 2, 3, 4)
 """Photographs per side of a scene."""
@@ -71,11 +76,15 @@ def scenes(photos: list[Photo], side: int, count: int) -> Iterator[Photo]:
         if side == 1:
             yield _enlarged(photos[order[number]])
             continue
-        chosen = [_cropped(photos[index]) for index in rng.integers(0, len(photos), side * side)]
-        yield _enlarged(np.vstack([np.hstack(chosen[row * side : (row + 1) * side]) for row in range(side)]))
+        more = side + 1  # than are seen: what is cut off at random keeps their edges away from the borders of tiles
+        chosen = [_cropped(photos[index]) for index in rng.integers(0, len(photos), more * more)]
+        crowd = np.vstack([np.hstack(chosen[row * more : (row + 1) * more]) for row in range(more)])
+        top, left = (int(rng.integers(0, length)) for length in CELLS)
+        yield _enlarged(crowd[top : top + side * CELLS[0], left : left + side * CELLS[1]])
 
 
-def _cropped(photo: Photo, height: int = 240, width: int = 320) -> Photo:
+def _cropped(photo: Photo) -> Photo:
+    height, width = CELLS
     scale = max(height / photo.shape[0], width / photo.shape[1])
     large = cv2.resize(photo, (math.ceil(photo.shape[1] * scale), math.ceil(photo.shape[0] * scale)))
     top, left = (large.shape[0] - height) // 2, (large.shape[1] - width) // 2
@@ -97,7 +106,7 @@ def measure(photos: list[Photo], count: int) -> None:
         rows = [_measured(colorizer, scene) for scene in scenes(photos, side, count if side == 1 else count // 4)]
         errors = {str(detail): np.array([row[0][detail] for row in rows]) for detail in DETAILS}
         borders = {str(detail): np.array([row[1][detail] for row in rows]).sum(0) for detail in (2, 4)}
-        plain = {str(detail): np.array([row[2][detail] for row in rows]).sum(0) for detail in (2, 4)}
+        other = {str(detail): np.array([row[2][detail] for row in rows]).sum(0) for detail in (2, 4)}
         changes = {name: of - errors["1"] for name, of in errors.items()}
         measured[str(side)] = {
             "scenes": len(rows),
@@ -109,7 +118,7 @@ def measure(photos: list[Photo], count: int) -> None:
             "worst": {name: round(float(of.max()), 3) for name, of in changes.items()},
             "auto_looked_closer": int(np.count_nonzero(changes["auto"])),
             "border_ratio": {name: round(float(of[0] / of[1]), 4) for name, of in borders.items()},
-            "border_ratio_without_tiles": {name: round(float(of[0] / of[1]), 4) for name, of in plain.items()},
+            "border_ratio_in_other_tiles": {name: round(float(of[0] / of[1]), 4) for name, of in other.items()},
         }
         print(side, json.dumps(measured[str(side)]), flush=True)
     content = {"versions": versions(), "model": repr(colorizer), "pixels": AREA, "photographs_per_side": measured}
@@ -119,14 +128,23 @@ def measure(photos: list[Photo], count: int) -> None:
 def _measured(
     colorizer: edgecolor.Colorizer, scene: Photo
 ) -> tuple[dict[Detail, float], dict[Detail, tuple[float, float]], dict[Detail, tuple[float, float]]]:
-    """By detail: CIEDE2000 to the truth; chroma's steps at the borders of tiles and elsewhere; the same without tiles."""
+    """By detail: CIEDE2000 to the truth; chroma's steps at the borders of tiles and elsewhere; there, in other tiles."""
     truth = rgb_to_lab(scene[::3, ::3] / 255.0)
     results = {detail: colored(colorizer, scene, detail) for detail in DETAILS}
     errors = {detail: float(delta_e00(rgb_to_lab(of[::3, ::3] / 65535.0), truth).mean()) for detail, of in results.items()}
-    chromas = {detail: chroma_of(results[detail]) for detail in DETAILS[:3]}
-    own = {detail: border_steps(chromas[detail], *borders(scene.shape[:2], detail)) for detail in DETAILS[1:3]}
-    plain = {detail: border_steps(chromas[1], *borders(scene.shape[:2], detail)) for detail in DETAILS[1:3]}
-    return errors, own, plain
+    own, other = {}, {}
+    for detail in DETAILS[1:3]:
+        places = borders(scene.shape[:2], detail)
+        own[detail] = border_steps(chroma_of(results[detail]), *places)
+        with mock.patch.object(_detail, "tile_starts", other_starts):
+            other[detail] = border_steps(chroma_of(colored(colorizer, scene, detail)), *places)
+    return errors, own, other
+
+
+def other_starts(length: int, tile: int) -> list[int]:
+    """As ``tile_starts`` with one tile more, so that borders lie elsewhere, save the first's end and the last's beginning."""
+    count = len(tile_starts(length, tile)) + 1
+    return [round((length - tile) * index / (count - 1) / CELL) * CELL for index in range(count)]
 
 
 def colored(colorizer: edgecolor.Colorizer, scene: Photo, detail: Detail) -> Array:
@@ -146,16 +164,20 @@ def chroma_of(rgb: Array) -> Array:
 
 
 def borders(size: tuple[int, int], detail: Detail) -> tuple[list[float], list[float], float]:
-    """Rows and columns of a picture where a tile begins or ends, and half the pixels of a cell there."""
+    """Rows and columns of a picture where a tile begins or ends, but no other tile, and half the pixels of a cell."""
     if detail == "auto":
         raise ValueError("the borders of 2 or 4")
     grid = grid_size(*size)
     lines = []
     for length, tile in zip(size, grid, strict=True):
-        starts = tile_starts(detail * tile, tile)
-        inside = {*starts, *(start + tile for start in starts)} - {0, detail * tile}
+        own, other = ({*starts, *(start + tile for start in starts)} for starts in _starts(detail * tile, tile))
+        inside = own - {0, detail * tile} - {line for line in own for near in other if abs(line - near) <= 2 * CELL}
         lines.append([place * length / (detail * tile) for place in sorted(inside)])
     return lines[0], lines[1], CELL * max(size[0] / grid[0], size[1] / grid[1]) / detail / 2
+
+
+def _starts(length: int, tile: int) -> tuple[list[int], list[int]]:
+    return tile_starts(length, tile), other_starts(length, tile)
 
 
 def border_steps(chroma: Array, rows: list[float], columns: list[float], reach: float) -> tuple[float, float]:
@@ -171,7 +193,7 @@ def border_steps(chroma: Array, rows: list[float], columns: list[float], reach: 
 
 
 def table() -> str:
-    """Of what was measured, as Markdown; steps at borders are over those elsewhere, and over the same without tiles."""
+    """Of what was measured, as Markdown; steps at borders are over those elsewhere, and over the same in other tiles."""
     content = json.loads(RESULT.read_text(encoding="utf-8"))
     lines = [
         "| scene | pictures | CIEDE2000 at detail 1 | 2 | 4 | auto | auto looked closer | step at borders, 2 and 4 |",
@@ -180,8 +202,8 @@ def table() -> str:
     for side, of in content["photographs_per_side"].items():
         name = "one photograph" if side == "1" else f"a crowd of {int(side) ** 2} photographs"
         changes = [f"{of['change'][detail]:+.2f} ± {of['change_half_interval'][detail]:.2f}" for detail in ("2", "4", "auto")]
-        own, plain = of["border_ratio"], of["border_ratio_without_tiles"]
-        ratios = ", ".join(f"{own[detail] / plain[detail]:.3f}" for detail in ("2", "4"))
+        own, other = of["border_ratio"], of["border_ratio_in_other_tiles"]
+        ratios = ", ".join(f"{own[detail] / other[detail]:.3f}" for detail in ("2", "4"))
         first, looked = f"{of['delta_e00']['1']:.2f}", str(of["auto_looked_closer"])
         lines.append(f"| {' | '.join((name, str(of['scenes']), first, *changes, looked, ratios))} |")
     return "\n".join(lines)
