@@ -28,10 +28,12 @@ from edgecolor._color import delta_e00, lightness_to_luminance, linear_to_srgb, 
 from edgecolor._detail import Detail
 from edgecolor._grid import CELL, grid_size, tile_starts
 from edgecolor._source import read_picture
-from tools.data import Photo, read_photos
 from tools.pages import placed
 
 Array = npt.NDArray[Any]
+
+Photo = npt.NDArray[Any]
+"""(H, W, 3) uint8 sRGB."""
 
 DETAILS: tuple[Detail, ...] = (1, 2, 4, "auto")
 AREA = 1_200_000
@@ -59,13 +61,19 @@ def main() -> None:
     commands.add_parser("picture")
     options = parser.parse_args()
     if options.command == "measure":
-        measure(list(read_photos(options.photos).values()), options.count)
+        measure(_photos(options.photos), options.count)
     elif options.command == "picture":
         picture()
     elif options.write:
         PAGE.write_text(placed(PAGE.read_text(encoding="utf-8"), "detail", f"\n{table()}\n\n"), encoding="utf-8")
     else:
         print(table())
+
+
+def _photos(source: Path) -> list[Photo]:
+    from tools.data import read_photos  # which takes the extra 'train'
+
+    return list(read_photos(source).values())
 
 
 def scenes(photos: list[Photo], side: int, count: int) -> Iterator[Photo]:
@@ -211,7 +219,7 @@ def table() -> str:
 
 def picture() -> None:
     """A crowd of free photographs at detail 1 and 4, and the truth."""
-    photos = list(read_photos(PHOTOS).values())
+    photos = _photos(PHOTOS)
     names = (0, 3, 4, 2, 6, 1, 5, 4, 3, 1, 0, 6, 2, 5, 3, 4)
     cells = [_cropped(photos[index]) for index in names]
     crowd = _enlarged(np.vstack([np.hstack(cells[row * 4 : row * 4 + 4]) for row in range(4)]))
