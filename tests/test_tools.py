@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -282,3 +282,14 @@ def test_vision_sees_what_the_published_network_sees() -> None:
     (theirs,) = session.run([last], {"input_image": planes.astype(np.float32)})
     ours = net(torch.from_numpy(grey))[0, vision.WIDTH :].flatten(1).T
     np.testing.assert_allclose(ours, theirs[0, 1:], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "command", [lambda a: train.main([*a, "--role", "teacher"]), lambda a: distill.main([*a, "--teacher", "T"])]
+)
+def test_without_features_the_command_says_what_is_missing(
+    command: Callable[[list[str]], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        command(["--photos", str(PHOTOS), "--validate", str(PHOTOS), "--run", str(tmp_path)])
+    assert "--features is needed" in capsys.readouterr().err

@@ -44,7 +44,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = options_parser(__doc__)
     parser.add_argument("--role", choices=("alone", "teacher"), default="alone", help="what is trained (default %(default)s)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.role == "teacher" and not options.features:
+        parser.error("--features is needed for the teacher: the folder that tools.features wrote")
+    return options
 
 
 def options_parser(description: str | None) -> argparse.ArgumentParser:
