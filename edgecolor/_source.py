@@ -17,7 +17,7 @@ from edgecolor._errors import ImageError, SourceError
 from edgecolor._grid import upright
 from edgecolor._icc import grey_tone, kind
 from edgecolor._luma import Luma, Tone, read_luma
-from edgecolor._tiff import Tags, TiffError, read_directories
+from edgecolor._tiff import Tags, TiffError, plain_rows, read_directories
 from edgecolor._vips import load_vips, reason
 
 if TYPE_CHECKING:
@@ -129,13 +129,18 @@ class Page:
             count = max(1, STRIP_BYTES // self._held[0].nbytes)
             yield from ((top, self._held[top : top + count]) for top in range(0, height, count))
             return
+        dtype = np.dtype(self.dtype)
         with _named(self.path):
             image = self._flat(self._opened())
+        count = max(1, STRIP_BYTES // (width * image.bands * dtype.itemsize))
+        spans = [(top, min(count, height - top)) for top in range(0, height, count)]
+        with _named(self.path), self.path.open("rb") as file:
+            plain = plain_rows(file, self.number, self.tags) if self.tags else None
+            if plain is not None:
+                yield from ((top, plain.read(file, top, rows)) for top, rows in spans)
+                return
             region = pyvips.Region.new(image)
-            dtype = np.dtype(self.dtype)
-            count = max(1, STRIP_BYTES // (width * image.bands * dtype.itemsize))
-            for top in range(0, height, count):
-                rows = min(count, height - top)
+            for top, rows in spans:
                 codes = np.frombuffer(region.fetch(0, top, width, rows), dtype)
                 yield top, codes.reshape(rows, width, image.bands)
 
@@ -255,8 +260,9 @@ def _named(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except pyvips.Error as error:
-        raise ImageError(f"{path} is not a picture that can be read, or is damaged: {reason(error)}") from error
+    except (pyvips.Error, TiffError) as error:
+        why = str(error) if isinstance(error, TiffError) else reason(error)
+        raise ImageError(f"{path} is not a picture that can be read, or is damaged: {why}") from error
 
 
 def _directories(path: Path, file: IO[bytes]) -> list[Tags]:

@@ -343,7 +343,8 @@ def _tiff_options(result: Result) -> dict[str, Any]:
         options |= {"tile": True, "tile_width": numbers[322][0], "tile_height": numbers[323][0]}
         options |= {"pyramid": True, "subifd": 330 in numbers} if result.pyramid else {}
     else:
-        options["tile_height"] = min(128, max(1, _STRIP_PIXELS // result.size[1]))  # the rows of a strip, which libvips holds
+        # the rows of a strip, which libvips holds; in strips of one row it loses the last (8.18)
+        options["tile_height"] = min(128, max(2, _STRIP_PIXELS // result.size[1]))
     if result.big:
         options["bigtiff"] = True
     return options

@@ -1,4 +1,4 @@
-"""What libvips neither tells of a TIFF file nor takes for one: its directories, their tags, and pages of any size.
+"""What libvips neither tells of a TIFF file nor takes for one: its directories, their tags, plain rows, and pages of any size.
 
 Tags are read from files and from EXIF blocks, which are small TIFF files, and are added to files that libvips wrote.
 """
@@ -10,7 +10,7 @@ import shutil
 import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -84,6 +84,62 @@ def read_directories(file: IO[bytes]) -> list[Tags]:
         entries, offset = _entries(file, form, offset)
         directories.append(_tags(file, form, entries))
     return directories
+
+
+@dataclass(frozen=True)
+class PlainRows:
+    """Where the rows of a grey page lie in its file, which are not compressed.
+
+    libvips holds four strips or 128 rows of a page, whichever is more; of a wide scan, most of what it takes in all.
+    """
+
+    offsets: npt.NDArray[np.uint64]
+    """(strips,) bytes."""
+    strip_rows: int
+    """Rows of every strip but the last."""
+    width: int
+    dtype: np.dtype[Any]
+    """Of the codes, in the file's order of bytes."""
+
+    def read(self, file: IO[bytes], top: int, rows: int) -> npt.NDArray[Any]:
+        """(rows, width) uint8 or uint16.
+
+        Raises:
+            TiffError: The file ends before.
+        """
+        parts = []
+        stop = top + rows
+        while top < stop:
+            strip, within = divmod(top, self.strip_rows)
+            count = min(stop - top, self.strip_rows - within)
+            length = self.width * self.dtype.itemsize
+            parts.append(_get(file, int(self.offsets[strip]) + within * length, count * length))
+            top += count
+        codes = np.frombuffer(b"".join(parts) if len(parts) > 1 else parts[0], self.dtype)
+        return codes.astype(self.dtype.newbyteorder("="), copy=False).reshape(rows, self.width)
+
+
+def plain_rows(file: IO[bytes], number: int, tags: Tags) -> PlainRows | None:
+    """Those of directory ``number``, if they are plain: 8 or 16 bits, black at 0, in strips.
+
+    Raises:
+        TiffError: The directories are damaged.
+    """
+
+    def one(tag: int, otherwise: int = 1) -> int:
+        return (tags[tag].numbers or [0])[0] if tag in tags else otherwise
+
+    if (one(259), one(277), one(339), one(266), one(262, 0)) != (1, 1, 1, 1, 1) or one(258) not in (8, 16) or 322 in tags:
+        return None
+    form, place = _start(file)
+    for _ in range(number):
+        place = _entries(file, form, place)[1]
+    found = [entry for entry in _entries(file, form, place)[0] if entry.number == 273 and entry.kind in _WIDTHS]
+    height, width, strip_rows = one(257, 0), one(256, 0), min(one(278, 1 << 32), one(257, 0))
+    if not found or found[0].count != -(-height // max(1, strip_rows)):
+        return None
+    offsets = np.frombuffer(_values(file, form, found[0]), f"<u{_WIDTHS[found[0].kind]}").astype(np.uint64)
+    return PlainRows(offsets, strip_rows, width, np.dtype(f"{form.order}u{one(258) // 8}"))
 
 
 def described(tags: Tags) -> Tags:

@@ -34,10 +34,11 @@ from fakes import (
 import edgecolor
 from edgecolor import Colorizer, Hint, ImageError, SourceError, _source
 from edgecolor._color import srgb_to_linear
+from edgecolor._grid import upright
 from edgecolor._icc import grey_tone, kind, rgb_profile, rgb_space
 from edgecolor._source import PIXELS_MAX, read_picture
 from edgecolor._target import noted_xmp
-from edgecolor._tiff import Tags, described, exif_tags, read_directories
+from edgecolor._tiff import Tags, described, exif_tags, plain_rows, read_directories
 
 HEIGHT, WIDTH = 90, 120
 
@@ -135,7 +136,59 @@ def test_a_stream_and_a_held_picture_come_out_the_same(
     assert np.array_equal(held, streamed)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (2, 3), (3, 4000)])
+@pytest.mark.parametrize(
+    "options", [{"tile_height": 2}, {"tile_height": 7}, {"tile_height": HEIGHT}, {"bigtiff": True}, {"compression": "lzw"}]
+)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_the_rows_of_a_wide_scan_are_those_of_the_file(
+    passage: str, tmp_path: Path, dtype: str, options: dict[str, Any]
+) -> None:
+    path = _save(tmp_path / "a.tif", _grey(dtype), **options)
+    assert np.array_equal(read_picture(path), _grey(dtype)), passage
+    with path.open("rb") as file:
+        plain = plain_rows(file, 0, read_directories(file)[0])
+    assert (plain is None) == ("compression" in options)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_plain_rows_come_in_the_order_of_bytes_of_the_file(passage: str, tmp_path: Path, order: Literal["<", ">"]) -> None:
+    gray = _grey("uint16")
+    (tmp_path / "a.tif").write_bytes(_archive_tiff(gray, order))
+    assert np.array_equal(upright(gray, 6), read_picture(tmp_path / "a.tif")), passage
+
+
+@pytest.mark.parametrize(
+    ("kind_of", "options"),
+    [
+        (("uint16", 1), {"tile": True, "tile_width": 32, "tile_height": 32}),
+        (("uint16", 3), {}),
+        (("uint16", 2), {}),
+        (("float32", 1), {}),
+        (("uint8", 1), {"bitdepth": 1}),
+    ],
+    ids=["tiles", "colour", "alpha", "float", "1 bit"],
+)
+def test_what_is_not_plain_is_left_to_libvips(tmp_path: Path, kind_of: tuple[str, int], options: dict[str, Any]) -> None:
+    gray = _grey(kind_of[0])
+    path = _save(tmp_path / "a.tif", gray if kind_of[1] == 1 else np.dstack([gray] * kind_of[1]), **options)
+    with path.open("rb") as file:
+        assert plain_rows(file, 0, read_directories(file)[0]) is None
+
+
+def test_plain_rows_that_the_file_does_not_hold_are_damage(
+    monkeypatch: pytest.MonkeyPatch, colorizer: Colorizer, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(_source, "HELD_BYTES", 0)
+    whole = _archive_tiff(_grey("uint16"), "<")
+    at = whole.index(struct.pack("<HHII", 273, 4, 1, 0)[:8])
+    away = whole[: at + 8] + struct.pack("<I", len(whole) - 100) + whole[at + 12 :]
+    (tmp_path / "a.tif").write_bytes(away)
+    with pytest.raises(ImageError, match=r"a\.tif is not a picture that can be read, or is damaged: it ends before byte"):
+        colorizer.image(tmp_path / "a.tif", tmp_path / "b.tif")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (2, 3), (3, 4000), (3, 300_000)])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_any_shape_is_coloured(passage: str, colorizer: Colorizer, tmp_path: Path, dtype: str, size: tuple[int, int]) -> None:
     gray = as_type(np.random.default_rng(0).random(size), dtype)

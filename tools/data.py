@@ -76,7 +76,7 @@ class Batch:
 class Seen:
     """What is known of a photograph beside its pixels."""
 
-    tokens: Tokens
+    tokens: Tokens | None = None
     belief: Tokens | None = None
 
 
@@ -219,13 +219,14 @@ def sample(photo: Photo, kind: Kind, rng: np.random.Generator, seen: Seen | None
     pair = Batch(planes, target.transpose(2, 0, 1), np.array(chance < kind.hints))
     if seen is None or seen.belief is None:
         return pair
-    tokens = window.cut_tokens(seen.tokens, photo, size // TOKEN_STRIDE)
+    tokens = window.cut_tokens(seen.tokens, photo, size // TOKEN_STRIDE) if seen.tokens else None
     return replace(pair, tokens=tokens, belief=window.cut_tokens(seen.belief, photo, size // BELIEF_STRIDE))
 
 
 def sample_tokens(photo: Photo, kind: Kind, rng: np.random.Generator, seen: Seen | None = None) -> Batch:
     """What the teacher learns from: whole tokens, ``kind.size`` / 8 a side, and (3, S/4, S/4) true L*a*b*."""
     assert seen is not None
+    assert seen.tokens is not None
     cells = kind.size // DETAIL
     grid = seen.tokens.codes.shape[:2]
     first = [int(rng.integers(0, count - cells + 1)) for count in grid]
