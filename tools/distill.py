@@ -142,6 +142,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--trust", type=float, default=0.7, help="in the teacher, beside the truth (default %(default)s)")
     parser.add_argument("--understanding", type=float, default=1.0, help="weight of its features (default %(default)s)")
     options = parser.parse_args(arguments)
+    teacher: Teacher | ColorNet
+    if options.features:
+        teacher = read_teacher(options.teacher)
+    else:
+        try:
+            teacher = read_network(options.teacher)
+        except RuntimeError:
+            parser.error(f"{options.teacher} is no run of the network that ships; if it is a teacher's, --features is needed")
     options.run.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
     torch.manual_seed(options.seed)
@@ -149,10 +157,11 @@ def main(arguments: list[str] | None = None) -> None:
     losses = Distillation(net, options.trust, options.understanding)
     run = Run(options, net, losses.reader, seen_before)
     data = read_data(options, Kind(options.size))
-    if data.seen:
-        seen = believed(read_teacher(options.teacher), data.photos, data.seen)
+    if isinstance(teacher, Teacher):
+        assert data.seen is not None
+        seen = believed(teacher, data.photos, data.seen)
     else:
-        seen = believed_alike(read_network(options.teacher), data.photos)
+        seen = believed_alike(teacher, data.photos)
     print("the teacher has looked at all of them", flush=True)
     fit(run, replace(data, seen=seen), losses)
 
