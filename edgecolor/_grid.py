@@ -27,7 +27,7 @@ is 1.6 times the work.
 OVERLAP = 0.25
 """Of a tile's side, at least, that it shares with the next one."""
 
-_ROUNDNESS = 1.25
+_ROUNDNESS = 1.1
 """Of the weights of a tile: 1 is a roof, 2 is about a bell."""
 
 _SIDE_MAX = 32 * STEP

@@ -17,13 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 from onnx import helper, numpy_helper
 
-from edgecolor._color import delta_e00
-from engines.quantize_cpu import planes_of
+from engines.agreement import agreement, session_of
+from engines.quantize_cpu import planes_with_hints
 from engines.share import write_graphs
-from engines.verify import GARBLING
 from tools.data import Photo, read_photos
 
 MEAN_DELTA_E00 = 0.5
@@ -60,15 +58,6 @@ def quantizable(graph: onnx.GraphProto, skip: int = FLOAT_CONVOLUTIONS) -> list[
     return [node for node in dense if not weight_name(node).startswith(TAIL)]
 
 
-def session_of(model: onnx.ModelProto) -> Any:
-    """ONNX Runtime, without the optimiser that cannot read these files."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"], disabled_optimizers=GARBLING
-    )
-
-
 def input_ranges(model: onnx.ModelProto, photos: list[Photo]) -> Ranges:
     """What reaches each convolution: the mean over photographs of the greatest magnitude."""
     nodes = quantizable(model.graph, skip=0)
@@ -78,7 +67,9 @@ def input_ranges(model: onnx.ModelProto, photos: list[Photo]) -> Ranges:
     watched.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT16, None) for name in tensors)
     session = session_of(watched)
     rng = np.random.default_rng(0)
-    seen = [[np.abs(value).max() for value in session.run(tensors, {"planes": planes_of(photo, rng)})] for photo in photos]
+    seen = [
+        [np.abs(value).max() for value in session.run(tensors, {"planes": planes_with_hints(photo, rng)})] for photo in photos
+    ]
     means = dict(zip(tensors, np.mean(np.asarray(seen, np.float64), axis=0).tolist(), strict=True))
     return {weight_name(node): float(means[node.input[0]]) for node in nodes}
 
@@ -138,25 +129,6 @@ def _dequantized_weight(
     return helper.make_node("DequantizeLinear", parts, [f"{name}.dequantized"], f"{name}.dequantize", axis=0)
 
 
-def compare(first: onnx.ModelProto, second: onnx.ModelProto, photos: list[Photo]) -> dict[str, float]:
-    """Mean and 99th percentile of CIEDE2000 between two networks' colours, and the chroma of the second by the first's."""
-    sessions = [session_of(model) for model in (first, second)]
-    errors, chroma = [], []
-    for photo in photos:
-        planes = planes_of(photo, None)
-        lightness = planes[0, 0, 2::4, 2::4]
-        answers = [session.run(["colors"], {"planes": planes})[0][0] for session in sessions]
-        labs = [np.dstack([lightness, *answer[:2]]) for answer in answers]
-        errors.append(delta_e00(*labs).ravel())
-        chroma.append([float(np.hypot(*answer[:2]).mean()) for answer in answers])
-    everywhere, means = np.concatenate(errors), np.mean(chroma, axis=0)
-    return {
-        "mean_delta_e00": float(np.mean([error.mean() for error in errors])),
-        "p99_delta_e00": float(np.percentile(everywhere, 99)),
-        "chroma_ratio": float(means[1] / means[0]),
-    }
-
-
 def read_graphs(network: Path) -> dict[str, onnx.ModelProto]:
     """The three graphs that stand beside each other, with their weights, given the path of the network's."""
     paths = {purpose: network.with_suffix("" if purpose == "network" else f".{purpose}") for purpose in PURPOSES}
@@ -175,7 +147,7 @@ def main(arguments: list[str] | None = None) -> None:
     halves = read_graphs(options.source)
     ranges = input_ranges(halves["network"], photos[::2])
     graphs = {purpose: quantized(graph, ranges) for purpose, graph in halves.items()}
-    figures = compare(halves["network"], graphs["network"], photos[1::2])
+    figures = agreement((session_of(halves["network"]), session_of(graphs["network"])), photos[1::2])
     print(" ".join(f"{name} {value:.3f}" for name, value in figures.items()))
     if figures["mean_delta_e00"] > MEAN_DELTA_E00 or figures["chroma_ratio"] < 1 - CHROMA_SHRINK:
         raise SystemExit(

@@ -16,15 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from edgecolor._color import delta_e00
-from edgecolor._grid import grid_size
-from edgecolor._luma import read_luma
+from engines.agreement import Planes, agreement, planes_of
 from tools.data import Photo, read_photos
 
 MEAN_DELTA_E00 = 0.5
@@ -36,15 +33,12 @@ FLOAT_CONVOLUTIONS = 8
 Measured on an early checkpoint: none 0.76 mean CIEDE2000 at 0.56 of the time, 8 0.37 at 0.68, 14 0.31 at 0.72.
 """
 
-Planes = npt.NDArray[np.float32]
 
-
-def planes_of(photo: Photo, rng: np.random.Generator | None) -> Planes:
-    """The network's input for a photograph; given ``rng``, half of the time with a few hints, so that their range is seen."""
-    rows, columns = grid_size(*photo.shape[:2])
-    planes = np.zeros((1, 4, rows, columns), np.float32)
-    planes[0, 0] = read_luma(photo).lightness(rows, columns)
-    if rng is not None and rng.random() < 0.5:
+def planes_with_hints(photo: Photo, rng: np.random.Generator) -> Planes:
+    """The network's input for a photograph, half of the time with a few hints, so that their range is seen."""
+    planes = planes_of(photo)
+    if rng.random() < 0.5:
+        rows, columns = planes.shape[2:]
         for _ in range(10):
             y, x = rng.integers(0, rows - 4), rng.integers(0, columns - 4)
             planes[0, 1:, y : y + 4, x : x + 4] = np.array([*rng.normal(0, 30, 2), 1.0])[:, None, None]
@@ -56,7 +50,7 @@ class Photographs(CalibrationDataReader):  # type: ignore[misc]
 
     def __init__(self, photos: list[Photo]) -> None:
         rng = np.random.default_rng(0)
-        self._planes: Iterator[Planes] = (planes_of(photo, rng) for photo in photos)
+        self._planes: Iterator[Planes] = (planes_with_hints(photo, rng) for photo in photos)
 
     def get_next(self) -> dict[str, Planes] | None:
         """The next input, or None at the end."""
@@ -101,22 +95,9 @@ def quantized(source: Path, photos: list[Photo], target: Path) -> None:
 
 
 def compare(first: Path, second: Path, photos: list[Photo]) -> dict[str, float]:
-    """Mean CIEDE2000 of the second file's colours to the first's, their chroma ratio, and the time ratio at 256²."""
+    """How the second file agrees with the first, and the time ratio at 256²."""
     sessions = [onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]) for path in (first, second)]
-    errors, chroma = [], []
-    for photo in photos:
-        planes = planes_of(photo, None)
-        lightness = planes[0, 0, 2::4, 2::4]
-        answers = [session.run(["colors"], {"planes": planes})[0][0] for session in sessions]
-        labs = [np.dstack([lightness, *answer[:2]]) for answer in answers]
-        errors.append(float(delta_e00(*labs).mean()))
-        chroma.append([float(np.hypot(*answer[:2]).mean()) for answer in answers])
-    means = np.mean(chroma, axis=0)
-    return {
-        "mean_delta_e00": float(np.mean(errors)),
-        "chroma_ratio": float(means[1] / means[0]),
-        "time_ratio": time_ratio(sessions),
-    }
+    return {**agreement(sessions, photos), "time_ratio": time_ratio(sessions)}
 
 
 def time_ratio(sessions: list[Any], runs: int = 40) -> float:

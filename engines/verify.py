@@ -17,20 +17,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
-import onnxruntime
 from onnx import helper, numpy_helper
 
 from edgecolor._color import delta_e00
 from edgecolor._colorizer import Colorizer
 from edgecolor._frame import rgb_inputs
-from edgecolor._luma import read_luma
 from edgecolor._models import ModelFile, ShippedFile, find_model
 from edgecolor._ort import OrtEngine
 from edgecolor._source import read_picture
 from edgecolor._trt import BuildOptions, build_plan, offered_capabilities, release, tensorrt
 from edgecolor._trt_engine import frame_profile, network_profile
+from engines.agreement import agreement, session_of
 
 OPSET = 20
 """The newest that TensorRT 10.3 reads."""
@@ -40,9 +38,6 @@ ALLOWED = {"fp16": {"mean": 0.1, "p99": 0.5, "shrink": 0.01}, "int8": {"mean": 0
 
 FRAME_DELTA_E00 = 1.0
 """Mean CIEDE2000 of a whole frame to the library's own way: the grid is averaged from half the frame there."""
-
-GARBLING = ["WeightBiasQuantization"]
-"""An optimiser of ONNX Runtime that makes nonsense of float16 scales."""
 
 _FLOATS = {onnx.TensorProto.FLOAT: "fp32", onnx.TensorProto.FLOAT16: "fp16"}
 
@@ -117,38 +112,15 @@ def _check_bytes(model: onnx.ModelProto, name: str) -> None:
                 raise VerificationError(f"{name}: {node.name} is not symmetric per output channel")
 
 
-def session_of(path: Path) -> Any:
-    """ONNX Runtime for a file of TensorRT's."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=GARBLING)
-
-
 def check_colours(file: ModelFile, pictures: list[Any]) -> dict[str, float]:
     """CIEDE2000 of a network to the float32 one on (H, W[, 3]) pictures.
 
     Raises:
         VerificationError: More than ALLOWED.
     """
-    from edgecolor._grid import grid_size
-
     sessions = [session_of(graph.path) for graph in (find_model(file.model).network, file.network)]
-    errors, chroma = [], []
-    for picture in pictures:
-        luma = read_luma(picture)
-        grid = grid_size(*luma.size)
-        planes = np.zeros((1, 4, *grid), np.float32)
-        planes[0, 0] = luma.lightness(*grid)
-        answers = [session.run(["colors"], {"planes": planes})[0][0] for session in sessions]
-        labs = [np.dstack([planes[0, 0, 2::4, 2::4], *answer[:2]]) for answer in answers]
-        errors.append(delta_e00(*labs).ravel())
-        chroma.append([float(np.hypot(*answer[:2]).mean()) for answer in answers])
-    single, found = np.mean(chroma, axis=0)
-    figures = {
-        "mean": float(np.mean([error.mean() for error in errors])),
-        "p99": float(np.percentile(np.concatenate(errors), 99)),
-        "shrink": float(1 - found / single),
-    }
+    found = agreement(sessions, pictures)
+    figures = {"mean": found["mean_delta_e00"], "p99": found["p99_delta_e00"], "shrink": 1 - found["chroma_ratio"]}
     for name, allowed in ALLOWED[file.precision].items():
         if figures[name] > allowed:
             raise VerificationError(f"{file.network.path.name}: {name} is {figures[name]:.3f} from fp32, {allowed} allowed")
