@@ -2,7 +2,8 @@
 
     python -m benchmarks.cases NAME        prepares one case and calls it twice, for its peak memory
 
-Pictures are the sample photographs enlarged; the network is the default one, so its numbers are those of the README.
+Pictures are the sample photographs enlarged; the network is the default one, so its numbers are those of the README, unless
+the title begins with another's name.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy.typing as npt
 
 import edgecolor
 from edgecolor._engine import why_not_tensorrt
-from edgecolor._models import Precision, find_model, registry
+from edgecolor._models import ModelName, Precision, find_model, registry
 
 ROOT = Path(__file__).parent.parent
 PHOTOS = ROOT / "tests" / "photos"
@@ -44,16 +45,8 @@ class Case:
 
 def cases() -> dict[str, Case]:
     """Everything that is measured, by name, in the order of the table."""
-    bare = {
-        f"network-{precision}-{threads}": Case(
-            f"The bare network on 256 by 256, {precision}, {threads} thread{'s'[: threads - 1]}",
-            partial(_network, precision, threads),
-        )
-        for precision in precisions()
-        for threads in (1, 2)
-    }
     return (
-        bare
+        _bare("auto")
         | {
             "frame": Case("1080p frame, 8-bit grey to RGB", partial(_picture, 1080, 1920, np.uint8)),
             "chroma-planes": Case("1080p frame, Y to Cb and Cr", _chroma_planes),
@@ -64,8 +57,34 @@ def cases() -> dict[str, Case]:
             "cli": Case("`edgecolor image`, from start to the picture on disk", _command_line),
             "import": Case("`python -c 'import edgecolor'`", partial(_run, "-c", "import edgecolor")),
         }
+        | other_cases()
         | (gpu_cases() if why_not_tensorrt() is None else {})
     )
+
+
+def _bare(model: ModelName) -> dict[str, Case]:
+    return {
+        f"network-{precision}-{threads}": Case(
+            f"The bare network on 256 by 256, {precision}, {threads} thread{'s'[: threads - 1]}",
+            partial(_network, precision, threads, model),
+        )
+        for precision in precisions(model)
+        for threads in (1, 2)
+    }
+
+
+def other_cases() -> dict[str, Case]:
+    """What is measured of the models that ship besides the default one."""
+    measured: dict[str, Case] = {}
+    for model in get_args(ModelName):
+        if model in ("auto", find_model().model):
+            continue
+        own = _bare(model) | {
+            "frame": Case("1080p frame, 8-bit grey to RGB", partial(_picture, 1080, 1920, np.uint8, model)),
+            "chroma-planes": Case("1080p frame, Y to Cb and Cr", partial(_chroma_planes, model)),
+        }
+        measured |= {f"{model}-{name}": Case(f"{model}: {case.title}", case.prepare) for name, case in own.items()}
+    return measured
 
 
 FRAMES = {"720p": (720, 1280), "1080p": (1080, 1920), "4K": (2160, 3840)}
@@ -107,9 +126,9 @@ def _gpu_chroma(height: int, width: int, colorizer: edgecolor.Colorizer) -> Call
     return lambda: colorizer.chroma_planes(frame, out=out)
 
 
-def precisions() -> list[Precision]:
-    """Those the default model is shipped in."""
-    shipped = registry()["model"][find_model().model]["file"]["onnxruntime"]
+def precisions(model: ModelName = "auto") -> list[Precision]:
+    """Those a model is shipped in."""
+    shipped = registry()["model"][find_model(model).model]["file"]["onnxruntime"]
     return [precision for precision in get_args(Precision) if precision in shipped]
 
 
@@ -127,24 +146,24 @@ def grey(height: int, width: int, dtype: npt.DTypeLike = np.uint8) -> npt.NDArra
     return large
 
 
-def _network(precision: Precision, threads: int) -> Call:
+def _network(precision: Precision, threads: int, model: ModelName) -> Call:
     onnxruntime = import_module("edgecolor._ort").onnxruntime  # as the library sets it up
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    model = find_model(precision=precision).network.read()
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    file = find_model(model, precision).network.read()
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     planes = np.zeros((1, 4, 256, 256), np.float32)
     return lambda: session.run(["colors"], {"planes": planes})
 
 
-def _picture(height: int, width: int, dtype: npt.DTypeLike) -> Call:
-    colorizer, picture = edgecolor.load(), grey(height, width, dtype)
+def _picture(height: int, width: int, dtype: npt.DTypeLike, model: ModelName = "auto") -> Call:
+    colorizer, picture = edgecolor.load(model), grey(height, width, dtype)
     return lambda: colorizer(picture)
 
 
-def _chroma_planes() -> Call:
-    colorizer, y = edgecolor.load(), grey(1080, 1920)
+def _chroma_planes(model: ModelName = "auto") -> Call:
+    colorizer, y = edgecolor.load(model), grey(1080, 1920)
     return lambda: colorizer.chroma_planes(y)
 
 

@@ -14,6 +14,7 @@ import re
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from onnx import helper, numpy_helper
 from edgecolor._color import delta_e00
 from edgecolor._colorizer import Colorizer
 from edgecolor._frame import rgb_inputs
-from edgecolor._models import ModelFile, ShippedFile, find_model
+from edgecolor._models import ModelFile, ShippedFile, find_model, registry
 from edgecolor._ort import OrtEngine
 from edgecolor._source import read_picture
 from edgecolor._trt import BuildOptions, build_plan, offered_capabilities, release, tensorrt
@@ -193,11 +194,11 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     pictures = [read_picture(path) for path in sorted(options.photos.glob("*.jpg"))]
     record: dict[str, Any] = {"colours": {}, "builds": []}
-    for precision in ("fp16", "int8"):
-        file = find_model(precision=precision, engine="tensorrt")
+    for name, precision in product(registry()["model"], ("fp16", "int8")):
+        file = find_model(name, precision, "tensorrt")
         file.check()
-        record["colours"][precision] = figures = check_colours(file, pictures)
-        print(f"{precision}: CIEDE2000 to fp32 {figures['mean']:.3f}, 99 % within {figures['p99']:.2f}")
+        record["colours"][f"{name}.{precision}"] = figures = check_colours(file, pictures)
+        print(f"{name} {precision}: CIEDE2000 to fp32 {figures['mean']:.3f}, 99 % within {figures['p99']:.2f}")
         for purpose, graph in graphs_of(file).items():
             expected = check_graph(graph, precision)
             for capability in offered_capabilities(tensorrt()):

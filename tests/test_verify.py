@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ import onnx
 from onnx import TensorProto, helper
 
 from edgecolor import EngineBuildError, _trt
-from edgecolor._models import ShippedFile, find_model
+from edgecolor._models import ShippedFile, find_model, registry
 from edgecolor._trt import BuildOptions, build_plan, offered_capabilities
 from edgecolor._trt_engine import network_profile
 from engines import verify
 
-PRECISIONS = ("fp16", "int8")
-GRAPHS = [(precision, purpose) for precision in PRECISIONS for purpose in ("network", "rgb", "chroma")]
+FILES = list(product(registry()["model"], ("fp16", "int8")))
+"""Model, precision."""
+
+GRAPHS = [(model, precision, purpose) for model, precision in FILES for purpose in ("network", "rgb", "chroma")]
 
 
 @pytest.fixture
@@ -32,43 +35,44 @@ def builder() -> Any:
     return rt
 
 
-@pytest.mark.parametrize(("precision", "purpose"), GRAPHS)
-def test_every_graph_has_the_types_that_its_name_says(precision: str, purpose: str) -> None:
-    graph = verify.graphs_of(find_model(precision=precision, engine="tensorrt"))[purpose]
+@pytest.mark.parametrize(("model", "precision", "purpose"), GRAPHS)
+def test_every_graph_has_the_types_that_its_name_says(model: str, precision: str, purpose: str) -> None:
+    graph = verify.graphs_of(find_model(model, precision, "tensorrt"))[purpose]
     kinds = verify.check_graph(graph, precision)
     assert "fp32" not in kinds
-    assert sum(kinds.values()) == 67
+    single = onnx.load(find_model(model).network.path).graph.node
+    assert sum(kinds.values()) == [node.op_type for node in single].count("Conv")
     if precision == "int8":
-        assert kinds["int8"] == 36
+        assert kinds["int8"] >= 0.5 * sum(kinds.values())
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_colours_are_those_of_the_float32_network(precision: str, photographs: dict[str, Any]) -> None:
-    figures = verify.check_colours(find_model(precision=precision, engine="tensorrt"), list(photographs.values()))
+@pytest.mark.parametrize(("model", "precision"), FILES)
+def test_colours_are_those_of_the_float32_network(model: str, precision: str, photographs: dict[str, Any]) -> None:
+    figures = verify.check_colours(find_model(model, precision, "tensorrt"), list(photographs.values()))
     assert figures["mean"] > 0, "they cannot be the same file"
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_whole_frame_is_what_the_library_makes_of_it(precision: str, greys: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("model", "precision"), FILES)
+def test_a_whole_frame_is_what_the_library_makes_of_it(model: str, precision: str, greys: dict[str, Any]) -> None:
     grey = next(grey for grey in greys.values() if min(grey.shape) >= 400)
     height, width = (side // 2 * 2 for side in grey.shape)
-    verify.check_frame(find_model(precision=precision, engine="tensorrt"), grey[:height, :width])
+    verify.check_frame(find_model(model, precision, "tensorrt"), grey[:height, :width])
 
 
 @pytest.mark.parametrize("capabilities", ["7.5", "the rest"])
-@pytest.mark.parametrize(("precision", "purpose"), GRAPHS)
-def test_every_graph_builds_for_every_gpu(builder: Any, precision: str, purpose: str, capabilities: str) -> None:
+@pytest.mark.parametrize(("model", "precision", "purpose"), GRAPHS)
+def test_every_graph_builds_for_every_gpu(builder: Any, model: str, precision: str, purpose: str, capabilities: str) -> None:
     # Apart: a plan for Turing is four times as large as the others, and does int8 its own way
     offered = tuple(offered_capabilities(builder))
     chosen = tuple(name for name in offered if (name == "7.5") == (capabilities == "7.5"))
     assert chosen
-    file = find_model(precision=precision, engine="tensorrt")
-    graph = verify.graphs_of(file)[purpose]
-    build = verify.check_build(graph, purpose, verify.check_graph(graph, precision), chosen)
+    graph = verify.graphs_of(find_model(model, precision, "tensorrt"))[purpose]
+    written = verify.check_graph(graph, precision)
+    build = verify.check_build(graph, purpose, written, chosen)
     assert build.plan_mb > 1
     assert "fp32" not in build.convolutions
     if precision == "int8" and capabilities != "7.5":
-        assert build.convolutions["int8"] >= 36
+        assert build.convolutions["int8"] >= written["int8"]
     if purpose != "network":
         assert build.activation_mb <= 150, "a 1080p frame must leave a small board its memory"
 
