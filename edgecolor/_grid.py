@@ -62,8 +62,9 @@ def tile_starts(length: int, tile: int) -> list[int]:
 def tile_weights(height: int, width: int) -> Array:
     """(height, width) of a tile in the mean of all that overlap: almost a roof, so that each passes evenly into the next.
 
-    A bell changes faster in between, which shows where tiles disagree; a roof has bends, which show at its border. Measured in
-    crowds, as the change of chroma at borders over that elsewhere: 0.955 to 0.987 at detail 4 with a bell, 0.999 to 1.022 with a roof, 0.987 to 1.013 so.
+    A bell changes faster in between, which shows where tiles disagree; a roof has bends, which show at its border. How much
+    chroma changes at borders over how much elsewhere, in crowds at detail 4: 0.955 to 0.987 with a bell, 0.999 to 1.022 with a
+    roof, 0.987 to 1.013 with these.
     """
     down, across = ((1 - np.abs(2 * (np.arange(side) + 0.5) / side - 1)) ** _ROUNDNESS for side in (height, width))
     return np.outer(down, across)

@@ -90,7 +90,7 @@ def read_directories(file: IO[bytes]) -> list[Tags]:
 class PlainRows:
     """Where the rows of a grey page lie in its file, which are not compressed.
 
-    libvips holds four strips or 128 rows of a page, whichever is more; of a wide scan, most of what it takes in all.
+    libvips holds several strips whole: 38 MB more for a scan 28,672 pixels wide in strips of 128 rows.
     """
 
     offsets: npt.NDArray[np.uint64]
