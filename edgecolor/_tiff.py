@@ -36,6 +36,9 @@ _PRESS_MARK = b"Photoshop 3.0\0"
 _IPTC_MARK = b"8BIM\x04\x04\0\0"
 """Of the resource that holds the IPTC record, without a name."""
 
+_OFFSET_MAX = 1 << 62
+"""Beyond it no file can be asked to go."""
+
 _VALUES_MAX = 1 << 28
 """Bytes of one tag beyond which it is damage."""
 
@@ -136,7 +139,7 @@ def plain_rows(file: IO[bytes], number: int, tags: Tags) -> PlainRows | None:
         place = _entries(file, form, place)[1]
     found = [entry for entry in _entries(file, form, place)[0] if entry.number == 273 and entry.kind in _WIDTHS]
     height, width, strip_rows = one(257, 0), one(256, 0), min(one(278, 1 << 32), one(257, 0))
-    if not found or found[0].count != -(-height // max(1, strip_rows)):
+    if not found or not strip_rows or found[0].count != -(-height // strip_rows):
         return None
     offsets = np.frombuffer(_values(file, form, found[0]), f"<u{_WIDTHS[found[0].kind]}").astype(np.uint64)
     return PlainRows(offsets, strip_rows, width, np.dtype(f"{form.order}u{one(258) // 8}"))
@@ -423,8 +426,10 @@ def _move_values(file: IO[bytes], form: _Form, line: int, base: int) -> None:
 
 
 def _get(file: IO[bytes], offset: int, length: int) -> bytes:
-    file.seek(offset)
-    found = file.read(length)
+    found = b""
+    if offset <= _OFFSET_MAX:
+        file.seek(offset)
+        found = file.read(length)
     if len(found) < length:
         raise TiffError(f"it ends before byte {offset + length}")
     return found

@@ -188,6 +188,20 @@ def test_plain_rows_that_the_file_does_not_hold_are_damage(
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
 
 
+def test_a_directory_where_no_file_can_be_is_damage(colorizer: Colorizer, tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(b"II+\0\x08\0\0\0" + struct.pack("<Q", 2**63 + 5))
+    with pytest.raises(ImageError, match="it ends before byte"):
+        colorizer.image(tmp_path / "a.tif", tmp_path / "b.tif")
+
+
+def test_strips_of_no_rows_are_not_plain(tmp_path: Path) -> None:
+    whole = _archive_tiff(_grey("uint16"), "<")
+    tags = whole.index(struct.pack("<HHI", 278, 4, 1))
+    (tmp_path / "a.tif").write_bytes(whole[: tags + 8] + bytes(4) + whole[tags + 12 :])
+    with (tmp_path / "a.tif").open("rb") as file:
+        assert plain_rows(file, 0, read_directories(file)[0]) is None
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (2, 3), (3, 4000), (3, 300_000)])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_any_shape_is_coloured(passage: str, colorizer: Colorizer, tmp_path: Path, dtype: str, size: tuple[int, int]) -> None:
