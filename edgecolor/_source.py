@@ -37,6 +37,9 @@ STRIP_BYTES = 1 << 20
 _FLOAT_PEAK_MAX = 16.0
 """Float files above it hold 8- or 16-bit values; below it, what exceeds 1 is an error, not a scale."""
 
+_TILE_WIDTH = 322
+"""The tag that says that a page lies in tiles."""
+
 _REDUCED = 1
 """Bit of NewSubfileType: a smaller version of another picture of the file."""
 
@@ -158,8 +161,10 @@ class Page:
         import pyvips
 
         page = {"page": self.number} if self.number else {}
+        # of a tile that cannot be read, libvips (8.18) only warns, and makes it black; strips and other files it refuses
+        fail_on = "warning" if self.tags and _TILE_WIDTH in self.tags else "error"
         with _named(self.path):
-            return pyvips.Image.new_from_file(str(self.path), access="sequential", fail_on="error", **page)
+            return pyvips.Image.new_from_file(str(self.path), access="sequential", fail_on=fail_on, **page)
 
     def _flat(self, image: pyvips.Image) -> pyvips.Image:
         """Grey as it is, or sRGB, and alpha; 8, 16 bits or float."""

@@ -10,7 +10,9 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -762,6 +764,21 @@ def _claims(width: int, height: int) -> bytes:
     return b"II*\0" + struct.pack("<IH", 8, len(lines)) + body + bytes(4)
 
 
+def _in_tiles(gray: Picture, side: int, pack: Callable[[bytes], bytes], compression: int) -> bytes:
+    """A TIFF of tiles whose directory comes first, so that a file that is cut still claims all of them."""
+    height, width = (-(-length // side) for length in gray.shape)
+    full = np.pad(gray, [(0, height * side - gray.shape[0]), (0, width * side - gray.shape[1])])
+    tiles = [pack(part.tobytes()) for band in np.split(full, height) for part in np.split(band, width, axis=1)]
+    lengths = [len(tile) for tile in tiles]
+    count, start = len(tiles), 8 + 2 + 10 * 12 + 4
+    places = np.cumsum([start + 8 * count, *lengths[:-1]])
+    lines = [(256, 1, gray.shape[1]), (257, 1, gray.shape[0]), (258, 1, 8 * gray.itemsize), (259, 1, compression), (262, 1, 1)]
+    lines += [(277, 1, 1), (322, 1, side), (323, 1, side), (324, count, start), (325, count, start + 4 * count)]
+    body = b"".join(struct.pack("<HHII", number, 4, values, value) for number, values, value in lines)
+    head = b"II*\0" + struct.pack("<IH", 8, len(lines)) + body + bytes(4)
+    return head + np.array([*places, *lengths], "<u4").tobytes() + b"".join(tiles)
+
+
 def test_a_bomb_is_refused_by_what_it_claims(colorizer: Colorizer, tmp_path: Path) -> None:
     source = tmp_path / "bomb.tif"
     source.write_bytes(_claims(10**6, 10**6))
@@ -781,6 +798,43 @@ def test_a_large_claim_takes_no_memory(colorizer: Colorizer, tmp_path: Path, siz
     _only(tmp_path, "claim.tif")
 
 
+@pytest.mark.parametrize("size", [(140_000, 140_000), (10**6, 10**4)])
+def test_a_large_claim_of_tiles_is_damage_soon(colorizer: Colorizer, tmp_path: Path, size: tuple[int, int]) -> None:
+    lines = [
+        (256, size[0]),
+        (257, size[1]),
+        (258, 8),
+        (259, 8),
+        (262, 1),
+        (277, 1),
+        (322, 256),
+        (323, 256),
+        (324, 4000),
+        (325, 9),
+    ]
+    body = b"".join(struct.pack("<HHII", number, 4, 1, value) for number, value in lines)
+    source = tmp_path / "claim.tif"
+    source.write_bytes(b"II*\0" + struct.pack("<IH", 8, len(lines)) + body + bytes(4))
+    before = time.monotonic()
+    with pytest.raises(ImageError, match=r"claim\.tif .*damaged"):
+        colorizer.image(source, tmp_path / "colour.tif")
+    assert time.monotonic() - before < 10
+    _only(tmp_path, "claim.tif")
+
+
+@pytest.mark.parametrize("tag", [(65000, 7, 4), (271, 2, 4), (65001, 99, 1), (256, 4, 1), (282, 4, 1)])
+def test_tiles_with_tags_that_libtiff_warns_of_are_read(tmp_path: Path, tag: tuple[int, int, int]) -> None:
+    """An unknown one, words without an end, an unknown type, one that is there twice, one of a wrong type."""
+    gray = scene(64, 96)
+    whole = _in_tiles(gray, 32, bytes, 1)
+    count = struct.unpack_from("<H", whole, 8)[0]
+    lines = whole[10 : 10 + 12 * count] + struct.pack("<HHI4s", *tag, struct.pack("<I", 96))
+    end = len(whole)
+    directory = struct.pack("<H", count + 1) + lines + bytes(4)
+    (tmp_path / "a.tif").write_bytes(b"II*\0" + struct.pack("<I", end) + whole[8:] + directory)
+    assert np.array_equal(read_picture(tmp_path / "a.tif"), gray)
+
+
 def _damaged() -> Iterator[tuple[str, Callable[[Path], None]]]:
     """Files that are wrong only far behind their beginning."""
     gray = scene(400, 500, "uint16")
@@ -797,11 +851,27 @@ def _damaged() -> Iterator[tuple[str, Callable[[Path], None]]]:
         content[middle : middle + 400] = bytes(400)
         path.write_bytes(content)
 
+    def cut_tiles(path: Path, pack: Callable[[bytes], bytes], compression: int) -> None:
+        whole = _in_tiles(gray, 128, pack, compression)
+        path.write_bytes(whole[: round(0.7 * len(whole))])
+
+    def blank_tiles(compression: str, path: Path) -> None:
+        pixels = scene(400, 500) if compression == "jpeg" else gray
+        _save(path, pixels, tile=True, tile_width=128, tile_height=128, compression=compression)
+        content = bytearray(path.read_bytes())
+        third = len(content) // 3
+        content[third : 2 * third] = bytes(third)
+        path.write_bytes(content)
+
     yield "cut.tif", lambda path: cut(path, 0.7)
     yield "cut-lzw.tif", lambda path: cut(path, 0.7, compression="lzw")
     yield "cut.png", lambda path: cut(path, 0.7)
     yield "stirred-lzw.tif", lambda path: stirred(path, compression="lzw")
     yield "stirred.png", stirred
+    yield "cut-tiles.tif", lambda path: cut_tiles(path, bytes, 1)
+    yield "cut-tiles-deflate.tif", lambda path: cut_tiles(path, zlib.compress, 8)
+    for compression in ("lzw", "deflate", "packbits", "jpeg"):
+        yield f"blank-tiles-{compression}.tif", partial(blank_tiles, compression)
 
 
 @pytest.mark.parametrize(("name", "make"), list(_damaged()), ids=lambda value: value if isinstance(value, str) else "")
