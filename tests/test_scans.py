@@ -757,11 +757,16 @@ def test_every_page_has_its_confidence(colorizer: Colorizer, tmp_path: Path) -> 
 # What can go wrong
 
 
-def _claims(width: int, height: int) -> bytes:
-    """A TIFF of one strip, all of it missing, that claims a size."""
-    lines = [(256, width), (257, height), (258, 8), (259, 1), (262, 1), (273, 4000), (277, 1), (278, height), (279, 100)]
+def _of_longs(lines: list[tuple[int, int]]) -> bytes:
+    """A TIFF that is a directory and nothing else."""
     body = b"".join(struct.pack("<HHII", number, 4, 1, value) for number, value in lines)
     return b"II*\0" + struct.pack("<IH", 8, len(lines)) + body + bytes(4)
+
+
+def _claims(width: int, height: int) -> bytes:
+    """A TIFF of one strip, all of it missing, that claims a size."""
+    sizes = [(256, width), (257, height), (258, 8), (259, 1), (262, 1)]
+    return _of_longs([*sizes, (273, 4000), (277, 1), (278, height), (279, 100)])
 
 
 def _in_tiles(gray: Picture, side: int, pack: Callable[[bytes], bytes], compression: int) -> bytes:
@@ -800,21 +805,9 @@ def test_a_large_claim_takes_no_memory(colorizer: Colorizer, tmp_path: Path, siz
 
 @pytest.mark.parametrize("size", [(140_000, 140_000), (10**6, 10**4)])
 def test_a_large_claim_of_tiles_is_damage_soon(colorizer: Colorizer, tmp_path: Path, size: tuple[int, int]) -> None:
-    lines = [
-        (256, size[0]),
-        (257, size[1]),
-        (258, 8),
-        (259, 8),
-        (262, 1),
-        (277, 1),
-        (322, 256),
-        (323, 256),
-        (324, 4000),
-        (325, 9),
-    ]
-    body = b"".join(struct.pack("<HHII", number, 4, 1, value) for number, value in lines)
     source = tmp_path / "claim.tif"
-    source.write_bytes(b"II*\0" + struct.pack("<IH", 8, len(lines)) + body + bytes(4))
+    sizes = [(256, size[0]), (257, size[1]), (258, 8), (259, 8), (262, 1), (277, 1)]
+    source.write_bytes(_of_longs([*sizes, (322, 256), (323, 256), (324, 4000), (325, 9)]))
     before = time.monotonic()
     with pytest.raises(ImageError, match=r"claim\.tif .*damaged"):
         colorizer.image(source, tmp_path / "colour.tif")
