@@ -9,16 +9,16 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, get_args
+from typing import Any, get_args
 
 from edgecolor._detail import Detail
 from edgecolor._errors import SourceError
 from edgecolor._files import make_folder
 from edgecolor._icc import ProfileName
-from edgecolor._target import FORMATS, Compression, Depth
+from edgecolor._target import FORMATS, Compression, Depth, identity
 from edgecolor._vips import hold_few_rows
 from edgecolor.batch import Record, colored_by
 
@@ -100,7 +100,7 @@ def _image(options: argparse.Namespace) -> int:
         for record in pool.map(work, jobs) if pool else map(work, jobs):
             bars.done()
             if report is not None:
-                print(json.dumps(record), file=report, flush=True)
+                report(record)
             if record["status"] == "failed":
                 text, source = record["error"], record["source"]
                 options.complain(text if source in text else f"{source}: {text}")
@@ -117,14 +117,28 @@ def _planned(options: argparse.Namespace) -> list[_Job]:
     if folders and not options.out and not options.out_dir:
         options.usage_error(f"{folders[0]} is a folder; say where its photographs go with --out-dir")
     jobs = [_job(source, place, options) for given in options.sources for source, place in _found(given, options)]
-    targets = [job.target for job in jobs]
-    if len(set(targets)) < len(targets):
-        options.usage_error("two photographs would be written under the same name; colour them into different folders")
-    sources = {os.path.realpath(job.source) for job in jobs}
-    for job in jobs:
-        if os.path.realpath(job.target) in sources - {os.path.realpath(job.source)}:
-            options.usage_error(f"{job.source} would be written over {job.target}, another of the photographs; use --out-dir")
+    _check_places(options, jobs)
     return jobs
+
+
+def _check_places(options: argparse.Namespace, jobs: list[_Job]) -> None:
+    """Refuse what would be written twice, or over a photograph."""
+    sources = {identity(job.source): job.source for job in jobs}
+    taken: dict[str, int] = {}
+    for number, job in enumerate(jobs):
+        other = sources.get(identity(job.target), job.source)
+        if other != job.source:  # the library refuses its own source
+            options.usage_error(f"{job.source} would be written over {other}, another of the photographs; use --out-dir")
+        if job.confidence is not None and (same := sources.get(identity(job.confidence))):
+            options.usage_error(f"--confidence {job.confidence} is {same}, a photograph to be read; give another name")
+        for path in filter(None, (job.target, job.confidence)):
+            first = taken.setdefault(os.path.realpath(path), number)
+            if first != number:
+                both = f"{jobs[first].source} and {job.source}"
+                options.usage_error(f"{both} would be written under the same name, {path}; colour them into different folders")
+    written = {identity(path): path for job in jobs for path in (job.target, job.confidence) if path is not None}
+    if options.report and (same := (written | sources).get(identity(options.report))):
+        options.usage_error(f"--report {options.report} is {same}, a picture to be read or written; give another name")
 
 
 def _is_many(options: argparse.Namespace) -> bool:
@@ -161,13 +175,24 @@ def _job(source: Path, place: Path, options: argparse.Namespace) -> _Job:
 
 
 @contextmanager
-def _appended(path: Path) -> Iterator[IO[str]]:
+def _appended(path: Path) -> Iterator[Callable[[Record], None]]:
+    """A function that adds a line to a file."""
     try:
         file = path.open("a", encoding="utf-8")
     except OSError as error:
         raise SourceError(f"cannot write {path}: {error.strerror or error}") from error
-    with file:
-        yield file
+
+    def add(record: Record) -> None:
+        try:
+            print(json.dumps(record), file=file, flush=True)
+        except OSError as error:
+            raise SourceError(f"cannot write {path}: {error.strerror or error}; the pictures made so far are whole") from error
+
+    try:
+        yield add
+    finally:
+        with suppress(OSError):  # what could not be written has been said
+            file.close()
 
 
 class _Bars:

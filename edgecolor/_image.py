@@ -25,7 +25,7 @@ from edgecolor._grid import grid_size, laid, upright
 from edgecolor._icc import rgb_profile, rgb_space
 from edgecolor._luma import AreaMean, Plane
 from edgecolor._source import Page, Source, Strip, open_source
-from edgecolor._target import BIG_BYTES, Result, Saving, check_target, converted, depth_of, format_of, writing
+from edgecolor._target import BIG_BYTES, Result, Saving, check_map, check_target, converted, depth_of, format_of, writing
 from edgecolor._tiff import add_page
 
 if TYPE_CHECKING:
@@ -90,20 +90,29 @@ def color_file(
     """Colour one file into another; see ``Colorizer.image``."""
     source, target = Path(source), Path(target)
     check_target(source, target)
+    if order.confidence is not None:
+        check_map(source, target, order.confidence)
     file = open_source(source)
-    if len(file.pages) > 1 and not format_of(target).pages:
-        raise ImageError(f"{source} has {len(file.pages)} pages, {target.suffix} holds one; write a .tif")
+    count = len(file.pages)
+    if count > 1 and not format_of(target).pages:
+        raise ImageError(f"{source} has {count} pages, {target.suffix} holds one; write a .tif")
+    maps = [_numbered(order.confidence, number, count) for number in range(count)] if order.confidence else []
+    for path in maps:
+        check_map(source, target, path)
     big = sum(_bytes(page, target, order) for page in file.pages) > BIG_BYTES
+    sure = []
     with whole_file(target) as first, _scrap(first) as further:
         for number, page in enumerate(file.pages):
             place = further if number else first
-            done = replace(order, progress=partial(_report, order.progress, number, len(file.pages)))
+            done = replace(order, progress=partial(_report, order.progress, number, count))
             result = replace(_result(page, target, order), pyramid=_is_pyramid(file), big=big)
             decision = _color_page(page, decide, done, result, place)
             if number:
                 add_page(first, further)
-            if order.confidence is not None:
-                _write_map(decision, page, _numbered(order.confidence, number, len(file.pages)))
+            if maps:
+                sure.append(_levels(decision.confidence))
+        for number, path in enumerate(maps):  # only now that no page can fail any more
+            _write_map(sure[number], file.pages[number], path)
 
 
 def _color_page(page: Page, decide: Callable[[Survey], Decision], order: Order, result: Result, place: Path) -> Decision:
@@ -211,15 +220,19 @@ def _numbered(path: Path, number: int, count: int) -> Path:
     return path if count == 1 else path.with_name(f"{path.stem}-{number + 1}{path.suffix}")
 
 
-def _write_map(decision: Decision, page: Page, path: Path) -> None:
-    """Confidence as grey, upright: 0 is none, white is certain."""
+def _levels(confidence: Plane) -> npt.NDArray[np.uint8]:
+    """Confidence as grey: 0 is none, white is certain."""
+    return np.rint(np.clip(confidence, 0, 1) * 255).astype(np.uint8)
+
+
+def _write_map(levels: npt.NDArray[np.uint8], page: Page, path: Path) -> None:
+    """The map of a page, upright."""
     size = page.size if page.orientation < 5 else page.size[::-1]
     scale = min(1.0, MAP_SIDE_MAX / max(size))
     height, width = (max(1, round(side * scale)) for side in size)
-    large = cv2.resize(decision.confidence, (width, height), interpolation=cv2.INTER_LINEAR)
-    levels = np.rint(np.clip(large, 0, 1) * 255).astype(np.uint8)
+    large = cv2.resize(levels, (width, height), interpolation=cv2.INTER_LINEAR)
     with whole_file(path) as place, writing(Result(path, (height, width), "uint8", 1, b""), place) as write:
-        write(levels)
+        write(large)
 
 
 @contextmanager

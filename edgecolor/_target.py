@@ -168,6 +168,27 @@ def check_target(source: Path, target: Path) -> None:
         raise ImageError(f"{target} is the source itself; give another name, the source is never overwritten")
 
 
+def check_map(source: Path, target: Path, path: Path) -> None:
+    """Refuse a place for the map of confidence where the source or the target is, also under another name.
+
+    Raises:
+        ImageError: Saying which, or that its format is unknown.
+    """
+    format_of(path)
+    for words, taken in (("the source", source), ("the result", target)):
+        if identity(path) == identity(taken):
+            raise ImageError(f"the confidence cannot go to {path}, which is {words}, {taken}; give it another name")
+
+
+def identity(path: Path) -> object:
+    """The same for all names of one file, be it there or yet to be made."""
+    try:
+        found = path.stat()
+    except OSError:
+        return os.path.realpath(path)
+    return found.st_dev, found.st_ino
+
+
 def depth_of(target: Path, dtype: str, saving: Saving) -> str:
     """The dtype to write: the one asked for, else the source's, else the deepest that the format has below it.
 

@@ -476,6 +476,72 @@ def test_confidences_go_to_a_folder(tmp_path: Path) -> None:
     assert pixels_of(tmp_path / "c-sure.png").shape[:2] == (40, 60)
 
 
+def _named(kind: str, path: Path) -> Path:
+    """Another name of a file that is there."""
+    other = path.with_name(f"other-{path.name}")
+    if kind == "link":
+        other.symlink_to(path)
+    elif kind == "hard link":
+        other.hardlink_to(path)
+    else:
+        other = path if kind == "same" else path.parent / ".." / path.parent.name / path.name
+    return other
+
+
+@pytest.mark.parametrize("kind", ["same", "roundabout", "link", "hard link"])
+@pytest.mark.parametrize("option", ["--confidence", "--report"])
+@pytest.mark.parametrize("many", [False, True])
+def test_no_photograph_is_written_over_by_what_is_told_of_it(
+    tmp_path: Path,
+    option: str,
+    kind: str,
+    many: bool,  # noqa: FBT001
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first, second = _photo(tmp_path / "a.png", 1), _photo(tmp_path / "out" / "b.png.png", 2)
+    before = (first.read_bytes(), second.read_bytes())
+    if many:  # the confidence of b.png goes to out/b.png.png
+        where = second.parent if option == "--confidence" else _named(kind, second)
+        sources = [first, _photo(tmp_path / "b.png"), second]
+        assert _run("image", *sources, "--out-dir", tmp_path / "to", option, where) == 2
+    else:
+        assert _run("image", first, "-o", tmp_path / "c.png", option, _named(kind, first)) == 2
+    err = capsys.readouterr().err
+    assert str(second if many else first) in err
+    assert option in err
+    assert (first.read_bytes(), second.read_bytes()) == before
+    assert not (tmp_path / "c.png").exists()
+    assert not (tmp_path / "to").exists()
+
+
+@pytest.mark.parametrize("option", ["--confidence", "--report"])
+def test_a_result_is_not_written_over_by_what_is_told_of_it(
+    tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target = _photo(tmp_path / "a.png"), tmp_path / "out" / "b.png"
+    target.parent.mkdir()
+    assert _run("image", source, "-o", target, option, target.parent / ".." / "out" / "b.png") != 0
+    err = capsys.readouterr().err
+    assert str(target) in err
+    assert "give it another name" in err or "give another name" in err
+    assert list(target.parent.iterdir()) == []
+
+
+def test_two_photographs_under_one_name_are_both_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sources = [_photo(tmp_path / "x" / "a.png"), _photo(tmp_path / "y" / "a.png")]
+    assert _run("image", *sources, "--out-dir", tmp_path / "out") == 2
+    err = capsys.readouterr().err
+    assert all(str(path) in err for path in (*sources, tmp_path / "out" / "a.png"))
+
+
+def test_a_report_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """/dev/full is a disk without space."""
+    sources = [_photo(tmp_path / f"{name}.png", seed) for seed, name in enumerate("ab")]
+    assert _run("image", *sources, "--out-dir", tmp_path / "out", "--report", "/dev/full") == 1
+    assert "cannot write /dev/full: No space left on device" in _error(capsys)
+    assert_lightness_kept(pixels_of(tmp_path / "out" / "a.png"), scene(40, 60))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -754,6 +754,29 @@ def test_every_page_has_its_confidence(colorizer: Colorizer, tmp_path: Path) -> 
     assert sorted(path.name for path in tmp_path.glob("sure*")) == ["sure-1.png", "sure-2.png"]
 
 
+@pytest.mark.parametrize("taken", ["source", "target", "page"])
+def test_the_confidence_is_written_over_nothing(colorizer: Colorizer, tmp_path: Path, taken: str) -> None:
+    single = _save(tmp_path / "1.tif", _grey())
+    source = _pages(tmp_path / "sure-2.tif", single, single) if taken == "page" else single
+    content, target = source.read_bytes(), tmp_path / "b.tif"
+    (tmp_path / "link.tif").symlink_to(source)
+    path = {"source": tmp_path / "link.tif", "target": tmp_path / ".." / tmp_path.name / "b.tif", "page": tmp_path / "sure.tif"}
+    words = re.escape(f"the {'result' if taken == 'target' else 'source'}, {target if taken == 'target' else source}")
+    with pytest.raises(ImageError, match=rf"the confidence cannot go to .*, which is {words}; give it another name"):
+        colorizer.image(source, target, confidence=path[taken])
+    assert source.read_bytes() == content
+    assert not target.exists()
+
+
+def test_a_page_that_fails_leaves_no_confidence_of_those_before(colorizer: Colorizer, tmp_path: Path) -> None:
+    good = _save(tmp_path / "1.tif", _grey())
+    bad = _save(tmp_path / "2.tif", as_type(_grey("float32") - 2, "float32"))
+    source = _pages(tmp_path / "a.tif", good, good, bad)
+    with pytest.raises(ImageError, match="float picture"):
+        colorizer.image(source, tmp_path / "b.tif", confidence=tmp_path / "sure.png")
+    _only(tmp_path, "1.tif", "2.tif", "a.tif")
+
+
 # What can go wrong
 
 
