@@ -21,7 +21,7 @@ from edgecolor._errors import EdgecolorError
 from edgecolor._explain import report, report_figures
 from edgecolor._files import make_folder, whole_file
 from edgecolor._models import ModelName, Precision, find_model, registry
-from edgecolor._plans import plans_folder, write_options
+from edgecolor._plans import Asked, plans_folder, write_options
 from edgecolor._source import read_picture
 from edgecolor._target import check_target, write_picture
 
@@ -71,12 +71,20 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         type=_frame,
         metavar="HxW",
-        help="largest frame of a camera, again for more (default: 1080x1920)",
+        help="largest frame of a camera, again for more; larger frames then do without such plans "
+        "(default: 1080x1920 now, and others when they come)",
     )
     build.add_argument("--workspace-mb", type=int, metavar="MIB", help="scratch memory that a layer may take")
-    build.add_argument("--dla-core", type=int, metavar="N", help="run on this deep-learning accelerator, the rest on the GPU")
+    build.add_argument(
+        "--dla-core",
+        type=int,
+        metavar="N",
+        help="run on this deep-learning accelerator, and on the GPU what it cannot do; each plan is then for one size only",
+    )
     build.add_argument("--hardware-compatible", action="store_true", help="plans for all GPUs from Ampere on, somewhat slower")
-    build.add_argument("--version-compatible", action="store_true", help="plans that later TensorRT releases load")
+    build.add_argument(
+        "--version-compatible", action="store_true", help="plans that later releases of this major version of TensorRT load"
+    )
     build.add_argument(
         "--compute-capability",
         action="append",
@@ -190,7 +198,7 @@ def _models(options: argparse.Namespace) -> int:
 
 def _build(options: argparse.Namespace) -> int:
     from edgecolor._trt import BuildOptions, build_plan
-    from edgecolor._trt_engine import TensorRtEngine, frame_profile, network_profile
+    from edgecolor._trt_engine import TensorRtEngine, fixed, frame_profile, network_profile
 
     names = ("workspace_mb", "dla_core", "hardware_compatible", "version_compatible")
     asked = BuildOptions(
@@ -207,16 +215,17 @@ def _build(options: argparse.Namespace) -> int:
                 f"{purpose}-{height}x{width}": (graph, frame_profile(height, width)) for purpose, graph in file.frames.items()
             }
         for name, (graph, profile) in graphs.items():
+            shapes = profile if asked.dla_core is None else fixed(profile)
             target = options.out_dir / f"{file.model}.{file.precision}.{name}.plan"
             with whole_file(target) as partial:
-                partial.write_bytes(build_plan(graph.path, profile, asked, _show_phase))
+                partial.write_bytes(build_plan(graph.path, shapes, asked, _show_phase))
             print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
         return 0
-    engine = TensorRtEngine(file, asked, _show_phase)
+    engine = TensorRtEngine(file, asked, _show_phase, options.frame or ())
     for height, width in frames:
         engine.prepare("rgb", height, width)
         engine.prepare("chroma", height, width)
-    write_options(asdict(asked))
+    write_options(Asked(asdict(asked), tuple(options.frame or ())))
     print(f"ready: {engine.description}; plans in {plans_folder()}")
     return 0
 

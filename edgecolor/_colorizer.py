@@ -27,7 +27,7 @@ from edgecolor._grid import CELL, grid_size
 from edgecolor._hints import Hint, check_hints, hint_planes, hint_points, palette_weights, pin
 from edgecolor._luma import Luma, Plane, read_luma
 from edgecolor._models import ModelFile, ModelName, Precision, find_model
-from edgecolor._planes import Coding, Matrix, chroma_of_frame, matrix_of
+from edgecolor._planes import Coding, Matrix, check_out, chroma_of_frame, matrix_of
 from edgecolor._steady import SteadyColorizer, reference_of
 from edgecolor._video import Progress, color_film
 
@@ -203,7 +203,8 @@ class Colorizer:
         if frames is None:
             return chroma_of_frame(y, self._chroma_of, coding, out)
         inputs = chroma_inputs(y, matrix_of(coding, y.shape[0]), full_range=full_range)
-        cb, cr = frames.frame("chroma", inputs, out)
+        half = y.shape[0] // 2, y.shape[1] // 2
+        cb, cr = frames.frame("chroma", inputs, check_out(out, half, np.dtype(np.uint8), resident=True))
         return cb, cr
 
     def image(  # noqa: PLR0913  # the public face: every option by its name

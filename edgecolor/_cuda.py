@@ -21,6 +21,9 @@ Bytes = npt.NDArray[np.uint8]
 
 INSTALL = "pip install 'edgecolor[cuda12]' on JetPack 6, 'edgecolor[cuda13]' on JetPack 7"
 
+REMEDY = "close other programs, or serve smaller frames only: edgecolor build --frame 720x1280"
+"""Where the GPU has no memory left."""
+
 _OUT_OF_MEMORY = 2
 """cudaErrorMemoryAllocation and CUDA_ERROR_OUT_OF_MEMORY."""
 
@@ -47,6 +50,18 @@ class Pinned:
     """(bytes,) uint8 view."""
     device: int
     """Address for the GPU where the two share memory, else 0."""
+
+
+class Replay(Protocol):
+    """Recorded work."""
+
+    def __call__(self) -> None:
+        """Put all of it on its stream, in one call."""
+        ...
+
+    def free(self) -> None:
+        """Give back what it holds; it is of no use afterwards."""
+        ...
 
 
 class Cuda(Protocol):
@@ -95,8 +110,8 @@ class Cuda(Protocol):
         """Until all work of the stream is done; its failure is raised here."""
         ...
 
-    def capture(self, stream: int, work: Callable[[], None]) -> Callable[[], None]:
-        """Record what ``work`` puts on the stream; the result puts all of it there in one call."""
+    def capture(self, stream: int, work: Callable[[], None]) -> Replay:
+        """Record what ``work`` puts on the stream."""
         ...
 
     def release(self, *, stream: int = 0, allocated: list[int] | None = None, pinned: list[Pinned] | None = None) -> None:
@@ -131,11 +146,7 @@ def _refuse(error: Exception | str) -> EngineUnavailableError:
 
 
 def _failure(doing: str, code: int, text: str) -> EngineBuildError:
-    remedy = (
-        "; close other programs, or build for smaller frames: edgecolor build --frame 720x1280"
-        if code == _OUT_OF_MEMORY
-        else ""
-    )
+    remedy = f"; {REMEDY}" if code == _OUT_OF_MEMORY else ""
     return EngineBuildError(f"CUDA could not {doing}: {text}{remedy}")
 
 
@@ -192,7 +203,7 @@ class RuntimeBindings:
     def wait(self, stream: int) -> None:
         self._call("finish its work", "cudaStreamSynchronize", stream)
 
-    def capture(self, stream: int, work: Callable[[], None]) -> Callable[[], None]:
+    def capture(self, stream: int, work: Callable[[], None]) -> Replay:
         # Other threads may allocate meanwhile: only this thread's calls belong to the graph.
         mode = self._cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call("begin a graph", "cudaStreamBeginCapture", stream, mode)
@@ -204,7 +215,7 @@ class RuntimeBindings:
         graph = self._call("end a graph", "cudaStreamEndCapture", stream)
         replay = self._call("make a graph", "cudaGraphInstantiate", graph, 0)
         self._call("free a graph", "cudaGraphDestroy", graph)
-        return lambda: self._call("replay a graph", "cudaGraphLaunch", replay, stream)
+        return _Graph(self._call, replay, stream)
 
     def release(self, *, stream: int = 0, allocated: list[int] | None = None, pinned: list[Pinned] | None = None) -> None:
         for address in allocated or ():
@@ -221,6 +232,21 @@ class RuntimeBindings:
             text = self._cuda.cudaGetErrorString(error)[1]
             raise _failure(doing, int(error), text.decode() if isinstance(text, bytes) else str(text))
         return results[0] if results else None
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """A recorded graph of the runtime API."""
+
+    call: Callable[..., Any]
+    graph: Any
+    stream: int
+
+    def __call__(self) -> None:
+        self.call("replay a graph", "cudaGraphLaunch", self.graph, self.stream)
+
+    def free(self) -> None:
+        self.call("free a recorded graph", "cudaGraphExecDestroy", self.graph)
 
 
 class PyCuda:
@@ -280,7 +306,7 @@ class PyCuda:
         else:  # somebody else's: everything of the context will do
             self._try("finish its work", self._driver.Context.synchronize)
 
-    def capture(self, stream: int, work: Callable[[], None]) -> Callable[[], None]:
+    def capture(self, stream: int, work: Callable[[], None]) -> Replay:
         raise EngineBuildError(f"{self.binding} cannot record {work} on stream {stream}: it has no CUDA graphs")
 
     def release(self, *, stream: int = 0, allocated: list[int] | None = None, pinned: list[Pinned] | None = None) -> None:

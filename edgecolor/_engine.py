@@ -61,7 +61,8 @@ class FrameEngine(Engine, Protocol):
         Args:
             purpose: "rgb" or "chroma".
             inputs: What :mod:`edgecolor._frame` makes; the luma may lie on the GPU.
-            out: uint8 arrays for the answers, on the host or on the GPU. They are written only if all went well.
+            out: uint8 arrays for the answers. On the host they are written only if all went well; on the GPU the engine
+                writes into them as it goes, and after an error they hold nothing of use.
 
         Returns:
             The answers, on the host unless ``out`` lies on the GPU: (H, W, 3) sRGB, or Cb and Cr, each (H/2, W/2).

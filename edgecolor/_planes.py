@@ -44,7 +44,7 @@ def chroma_of_frame(y: Plane, chroma_of: Callable[[Luma], ChromaField], coding: 
     plane: Plane = np.asarray(y)
     _check_coding(plane, coding)
     height, width = (plane.shape[0] + 1) // 2, (plane.shape[1] + 1) // 2
-    cb, cr = _check_out(out, (height, width), plane.dtype) or (np.empty((height, width), plane.dtype) for _ in range(2))
+    cb, cr = check_out(out, (height, width), plane.dtype) or (np.empty((height, width), plane.dtype) for _ in range(2))
     half = scratch(f"half {plane.dtype}", (height, width), plane.dtype)
     cv2.resize(_in_rows(plane), (width, height), half, interpolation=cv2.INTER_AREA)
     luma = read_luma(_grey(half, coding, scratch("grey", half.shape, np.uint8)))
@@ -87,15 +87,27 @@ def _check_coding(y: Plane, coding: Coding) -> None:
     matrix_of(coding, y.shape[0])
 
 
-def _check_out(out: Planes | None, size: tuple[int, int], dtype: np.dtype[Any]) -> Planes | None:
+def check_out(out: Any, size: tuple[int, int], dtype: np.dtype[Any], *, resident: bool = False) -> tuple[Any, Any] | None:
+    """Two arrays that Cb and Cr can be written to, if any are given; ``resident`` allows such as lie on the GPU.
+
+    Raises:
+        ImageError: They are not two, not of the size and dtype, or read-only.
+    """
     if out is None:
         return None
+    wanted = f"out must be two writeable arrays {dtype} {size}"
     if not isinstance(out, (tuple, list)) or len(out) != 2:
-        raise ImageError(f"out must be two writeable arrays {dtype} {size}, got {type(out).__name__}")
+        raise ImageError(f"{wanted}, got {type(out).__name__}")
     for plane in out:
-        if not isinstance(plane, np.ndarray) or plane.shape != size or plane.dtype != dtype or not plane.flags.writeable:
-            found = f"{plane.dtype} {plane.shape}" if isinstance(plane, np.ndarray) else repr(plane)
-            raise ImageError(f"out must be two writeable arrays {dtype} {size}, got {found}")
+        interface = getattr(plane, "__cuda_array_interface__", None) if resident else None
+        if interface is not None:
+            found = tuple(interface["shape"]), np.dtype(interface["typestr"]), not interface["data"][1]
+        elif isinstance(plane, np.ndarray):
+            found = plane.shape, plane.dtype, plane.flags.writeable
+        else:
+            raise ImageError(f"{wanted}, got {plane!r}")
+        if found != (size, dtype, True):
+            raise ImageError(f"{wanted}, got {'' if found[2] else 'read-only '}{found[1]} {found[0]}")
     cb, cr = out
     return cb, cr
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -97,26 +98,42 @@ def write_file(path: Path, content: bytes) -> None:
         ) from error
 
 
-def read_options() -> dict[str, Any]:
-    """What ``edgecolor build`` was last asked for on this machine; nothing where it was not."""
+@dataclass(frozen=True)
+class Asked:
+    """What ``edgecolor build`` was last asked for on this machine."""
+
+    build: dict[str, Any] = field(default_factory=dict)
+    """How plans are built, by name."""
+    frames: tuple[tuple[int, int], ...] = ()
+    """Largest frames, height and width, that whole-frame plans are for; none: of any size."""
+
+
+def read_options() -> Asked:
+    """What was asked for; nothing where nothing was.
+
+    Raises:
+        EngineBuildError: The file that says so cannot be read, or does not say it.
+    """
     path = plans_folder() / "build.json"
     try:
-        options: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        options = json.loads(path.read_text(encoding="utf-8"))
+        frames = tuple((int(height), int(width)) for height, width in options.pop("frames", ()))
+        return Asked(options, frames)
     except FileNotFoundError:
-        return {}
+        return Asked()
     except OSError as error:
         raise EngineBuildError(f"cannot read {path}: {error.strerror}; set {FOLDER_VARIABLE} to another folder") from error
-    except ValueError as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise EngineBuildError(f"{path} is damaged: {error}; delete it, or run edgecolor build again") from error
-    return options
 
 
-def write_options(options: dict[str, Any]) -> None:
+def write_options(asked: Asked) -> None:
     """Let every later start build and find plans with these options.
 
     Raises:
         EngineBuildError: The folder cannot be written to, or is full.
     """
+    options = {**asked.build, "frames": asked.frames}
     write_file(plans_folder() / "build.json", json.dumps(options, sort_keys=True).encode())
 
 

@@ -6,9 +6,11 @@ precision flags and no calibrator. NumPy arrays never enter TensorRT, only addre
 
 from __future__ import annotations
 
+import logging
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -20,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecolor._cuda import Cuda, Pinned
+from edgecolor._cuda import REMEDY, Cuda, Pinned, Replay
 from edgecolor._errors import EngineBuildError, EngineUnavailableError
 from edgecolor._plans import write_file
 
@@ -38,8 +40,25 @@ MODULES = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
 OLDEST = (10, 3)
 """TensorRT of JetPack 6.2."""
 
-GRAPHS_KEPT = 8
-"""Recorded CUDA graphs a thread keeps, one for each shape."""
+GRAPHS_KEPT = 32
+"""Recorded CUDA graphs that a thread keeps, the last ones used: one for each shape, and for each place of frames on the GPU.
+
+Cameras hand out frames from pools of some ten places.
+"""
+
+_log = logging.getLogger("edgecolor")
+
+
+class NoMemoryError(EngineBuildError):
+    """The GPU has not enough memory left: nothing is wrong with the plan."""
+
+
+WORKSPACE_MB_MAX = 1 << 20
+"""A terabyte; no board has as much."""
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -53,19 +72,39 @@ class BuildOptions:
     hardware_compatible: bool = False
     """A plan for all GPUs from Ampere on, somewhat slower."""
     version_compatible: bool = False
-    """A plan that later TensorRT releases load."""
+    """A plan that later TensorRT releases of the same major version load; it carries a runtime along, some 40 MB.
+
+    Not offered by TensorRT-RTX.
+    """
     compute_capabilities: tuple[str, ...] = ()
     """TensorRT-RTX only: build for these GPUs, such as "8.6", without having them."""
 
+    def __post_init__(self) -> None:
+        """Refuse what TensorRT would only stumble over.
+
+        Raises:
+            EngineBuildError: An option that cannot be.
+        """
+        if self.workspace_mb is not None and not (_is_whole(self.workspace_mb) and 0 < self.workspace_mb <= WORKSPACE_MB_MAX):
+            raise EngineBuildError(
+                f"workspace_mb must be a whole number from 1 to {WORKSPACE_MB_MAX}, got {self.workspace_mb!r}"
+            )
+        if self.dla_core is not None and not (_is_whole(self.dla_core) and self.dla_core >= 0):
+            raise EngineBuildError(f"dla_core must be a whole number from 0 on, got {self.dla_core!r}")
+
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> BuildOptions:
-        """From what ``asdict`` gave, after a trip through JSON."""
+        """From what ``asdict`` gave, after a trip through JSON.
+
+        Raises:
+            EngineBuildError: They are none, or of another release.
+        """
         try:
             known: dict[str, Any] = {
                 name: tuple(value) if isinstance(value, list) else value for name, value in options.items()
             }
             return cls(**known)
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             raise EngineBuildError(f"build options of another release: {error}; run edgecolor build again") from error
 
 
@@ -125,6 +164,13 @@ class _Messages:
         """Its errors, in one line."""
         return "; ".join(" ".join(text.split()) for name, text in self.kept if name == "error")[-600:] or "it does not say why"
 
+    def failure(self, what: str) -> EngineBuildError:
+        """What went wrong, with its errors, and with the remedy where memory ran out."""
+        errors = self.errors()
+        if "outofmemory" in errors.lower().replace(" ", "").replace("_", ""):
+            return NoMemoryError(f"{what}: {errors}; {REMEDY}")
+        return EngineBuildError(f"{what}: {errors}")
+
 
 def build_plan(  # noqa: PLR0913  # the rest have defaults
     graph: Path,
@@ -141,13 +187,35 @@ def build_plan(  # noqa: PLR0913  # the rest have defaults
         graph: Strongly typed ONNX file.
         profile: Shapes that it must serve.
         options: How to build.
-        progress: Told how far it is.
+        progress: Told how far it is. What it raises ends the build; so does Ctrl-C.
         timing_cache: File with the timings of earlier builds; read if it is there, and written.
         messages: A list to be given everything that TensorRT says, as (severity, text).
 
     Raises:
         EngineBuildError: It cannot be parsed or built; the message has TensorRT's own words.
     """
+    # TensorRT swallows what is raised in its callbacks, Ctrl-C among it: it works on a thread of its own, which is told to stop
+    monitor = _Monitor(progress)
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(_build, graph, profile, options, monitor, timing_cache, messages)
+        try:
+            plan = work.result()
+        except BaseException:
+            monitor.stop = True
+            if monitor.failure:
+                raise monitor.failure from None
+            raise
+    return plan
+
+
+def _build(  # noqa: PLR0913, PLR0917  # as build_plan
+    graph: Path,
+    profile: Profile,
+    options: BuildOptions,
+    monitor: _Monitor,
+    timing_cache: Path | None,
+    messages: list[tuple[str, str]] | None,
+) -> bytes:
     rt = tensorrt()
     said = _Messages(rt, verbose=messages is not None)
     try:
@@ -163,20 +231,32 @@ def build_plan(  # noqa: PLR0913  # the rest have defaults
             raise EngineBuildError(f"{release(rt)} cannot read {graph}: {texts}; {said.errors()}")
         config = _configured(rt, builder, network, profile, options)
         if timing_cache:
-            known = timing_cache.read_bytes() if timing_cache.exists() else b""
             # Positional in the bindings; what was learned of another GPU is no error
-            config.set_timing_cache(config.create_timing_cache(known), True)  # noqa: FBT003
-        if progress and hasattr(rt, "IProgressMonitor"):
-            config.progress_monitor = _monitor(rt, progress)
+            config.set_timing_cache(config.create_timing_cache(_timings(timing_cache)), True)  # noqa: FBT003
+        if hasattr(rt, "IProgressMonitor"):
+            config.progress_monitor = monitor.of(rt)
         plan = builder.build_serialized_network(network, config)
         if plan is None:
-            raise EngineBuildError(f"{release(rt)} cannot build {graph.name}: {said.errors()}")
+            raise said.failure(f"{release(rt)} cannot build {graph.name}")
         if timing_cache:
-            write_file(timing_cache, bytes(config.get_timing_cache().serialize()))
+            try:
+                write_file(timing_cache, bytes(config.get_timing_cache().serialize()))
+            except EngineBuildError as error:  # a shorter next build is not worth this one
+                _log.warning("%s", error)
         return bytes(plan)
     finally:
         if messages is not None:
             messages += said.kept
+
+
+def _timings(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        _log.warning("cannot read %s: %s; the build takes longer", path, error.strerror)
+        return b""
 
 
 def _configured(rt: ModuleType, builder: Any, network: Any, profile: Profile, options: BuildOptions) -> Any:
@@ -192,8 +272,9 @@ def _configured(rt: ModuleType, builder: Any, network: Any, profile: Profile, op
     if options.hardware_compatible:
         config.hardware_compatibility_level = rt.HardwareCompatibilityLevel.AMPERE_PLUS
     if options.version_compatible:
+        if "rtx" in rt.__name__:
+            raise EngineBuildError(f"{release(rt)} makes no plans for other releases: build without --version-compatible")
         config.set_flag(rt.BuilderFlag.VERSION_COMPATIBLE)
-        config.set_flag(rt.BuilderFlag.EXCLUDE_LEAN_RUNTIME)
     if options.compute_capabilities:
         _aim(rt, config, options.compute_capabilities)
     config.profiling_verbosity = rt.ProfilingVerbosity.DETAILED
@@ -228,24 +309,43 @@ def offered_capabilities(rt: ModuleType) -> dict[str, Any]:
     return {f"{name[2:-1]}.{name[-1]}": getattr(kinds, name) for name in names}
 
 
-def _monitor(rt: ModuleType, progress: Progress) -> Any:
-    class Monitor(rt.IProgressMonitor):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
-            rt.IProgressMonitor.__init__(self)
-            self.steps: dict[str, int] = {}
+class _Monitor:
+    """What TensorRT tells of its progress, and the way to stop it."""
 
-        def phase_start(self, phase_name: str, _parent_phase: str | None, num_steps: int) -> None:
-            self.steps[phase_name] = max(1, num_steps)
-            progress(phase_name, 0.0)
+    def __init__(self, progress: Progress | None) -> None:
+        self.stop = False
+        self.failure: Exception | None = None
+        self._progress = progress
 
-        def step_complete(self, phase_name: str, step: int) -> bool:
-            progress(phase_name, min(1.0, (step + 1) / self.steps.get(phase_name, 1)))
-            return True
+    def tell(self, phase: str, share: float) -> None:
+        """Pass it on; what goes wrong there is kept for the caller, and ends the build."""
+        if self._progress and not self.stop:
+            try:
+                self._progress(phase, share)
+            except Exception as error:  # noqa: BLE001  # raised again by build_plan
+                self.failure, self.stop = error, True
 
-        def phase_finish(self, phase_name: str) -> None:
-            progress(phase_name, 1.0)
+    def of(self, rt: ModuleType) -> Any:
+        """As TensorRT wants it."""
+        outer = self
 
-    return Monitor()
+        class Monitor(rt.IProgressMonitor):  # type: ignore[misc, name-defined]
+            def __init__(self) -> None:
+                rt.IProgressMonitor.__init__(self)
+                self.steps: dict[str, int] = {}
+
+            def phase_start(self, phase_name: str, _parent_phase: str | None, num_steps: int) -> None:
+                self.steps[phase_name] = max(1, num_steps)
+                outer.tell(phase_name, 0.0)
+
+            def step_complete(self, phase_name: str, step: int) -> bool:
+                outer.tell(phase_name, min(1.0, (step + 1) / self.steps.get(phase_name, 1)))
+                return not outer.stop
+
+            def phase_finish(self, phase_name: str) -> None:
+                outer.tell(phase_name, 1.0)
+
+        return Monitor()
 
 
 def release(rt: ModuleType) -> str:
@@ -281,18 +381,24 @@ class Plan:
             self._runtime.engine_host_code_allowed = True  # of version-compatible plans; ours come from our own cache
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
-            raise EngineBuildError(f"{release(rt)} cannot load a plan of {len(plan)} bytes: {self._messages.errors()}")
+            raise self._messages.failure(f"{release(rt)} cannot load a plan of {len(plan)} bytes")
         self._threads = threading.local()
 
     def run(
-        self, inputs: Mapping[str, Any], outputs: Mapping[str, Shape], into: Mapping[str, Any] | None = None
+        self,
+        inputs: Mapping[str, Any],
+        outputs: Mapping[str, Shape],
+        into: Mapping[str, Any] | None = None,
+        constants: Collection[str] = (),
     ) -> dict[str, Array]:
         """Answer for inputs on the host, or on the GPU (``__cuda_array_interface__``), which are read where they lie.
 
         Args:
             inputs: C-contiguous arrays.
             outputs: Names and shapes of what is wanted.
-            into: Arrays for some outputs, on the host or on the GPU; they are written only if all went well.
+            into: Arrays for some outputs. Those on the host are written only if all went well; those on the GPU are written
+                as the plan runs, and hold nothing of use where it fails.
+            constants: Inputs whose arrays never change: one is copied once, not again for the next frame that comes with it.
 
         Returns:
             The outputs on the host: those of ``into``, and views of the thread's own memory, good until its next call.
@@ -300,7 +406,7 @@ class Plan:
         if not hasattr(self._threads, "session"):
             self._threads.session = _Session(self._engine, self._cuda, self._messages)
         session: _Session = self._threads.session
-        return session.run(inputs, outputs, into or {})
+        return session.run(inputs, outputs, into or {}, constants)
 
 
 class _Session:
@@ -313,12 +419,10 @@ class _Session:
         self._messages = messages
         self._context = engine.create_execution_context()
         if self._context is None:
-            raise EngineBuildError(
-                f"{release(rt)} has no memory for a context: {messages.errors()}; close other programs, "
-                "or build for smaller frames: edgecolor build --frame 720x1280"
-            )
+            raise NoMemoryError(f"{release(rt)} has no memory for a context: {messages.errors()}; {REMEDY}")
         self._stream = cuda.stream()
-        self._replays: dict[Any, Callable[[], None]] = {}
+        self._replays: dict[Any, Replay] = {}
+        self._met: dict[Any, None] = {}
         self._constants: dict[str, Array] = {}
         self._buffers: dict[str, _Buffer] = {}
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
@@ -327,7 +431,7 @@ class _Session:
         for name, shape in greatest.items():
             self._set_shape(name, shape)
         self._free: dict[str, Any] = {"allocated": [], "pinned": []}
-        weakref.finalize(self, _release_all, cuda, self._stream, self._free)
+        weakref.finalize(self, _release_all, cuda, self._stream, self._free, self._replays)
         for name in names:
             shape = greatest.get(name) or tuple(self._context.get_tensor_shape(name))
             dtype = np.dtype(_DTYPES[engine.get_tensor_dtype(name).name])
@@ -342,21 +446,27 @@ class _Session:
         self._free["allocated"].append(device)
         return _Buffer(pinned, device, dtype, copied=True)
 
-    def run(self, inputs: Mapping[str, Any], outputs: Mapping[str, Shape], into: Mapping[str, Any]) -> dict[str, Array]:
+    def run(
+        self, inputs: Mapping[str, Any], outputs: Mapping[str, Shape], into: Mapping[str, Any], constants: Collection[str]
+    ) -> dict[str, Array]:
         self._cuda.activate()
+        shapes = {name: tuple(inputs[name].shape) for name in self._inputs}
         resident = {**inputs, **into}
         addresses = {
-            name: device_address(resident[name], buffer.dtype, self._cuda) if _on_gpu(resident.get(name)) else buffer.device
+            name: device_address(resident[name], buffer.dtype, outputs.get(name), self._cuda)
+            if _on_gpu(resident.get(name))
+            else buffer.device
             for name, buffer in self._buffers.items()
         }
-        shapes = {name: tuple(inputs[name].shape) for name in self._inputs}
-        uploads = [name for name in self._inputs if self._filled(name, inputs[name])]
+        uploads = [name for name in self._inputs if self._filled(name, inputs[name], constant=name in constants)]
         downloads = [name for name in outputs if self._buffers[name].copied and not _on_gpu(into.get(name))]
-        key = (tuple(shapes.items()), tuple(addresses.items()), tuple(downloads))
-        if key in self._replays:
-            self._replays[key]()
+        key = (tuple(shapes.items()), tuple(addresses.items()), tuple(uploads), tuple(downloads))
+        replay = self._replays.pop(key, None)
+        if replay:
+            self._replays[key] = replay  # the last one used
+            replay()
         else:
-            self._first(key, shapes, addresses, lambda: self._enqueue(shapes, uploads, outputs, downloads))
+            self._plainly(key, shapes, addresses, lambda: self._enqueue(shapes, uploads, outputs, downloads))
         self._cuda.wait(self._stream)
         answers: dict[str, Array] = {}
         for name, shape in outputs.items():
@@ -368,8 +478,8 @@ class _Session:
                 answers[name] = target
         return answers
 
-    def _first(self, key: Any, shapes: dict[str, Shape], addresses: dict[str, int], enqueue: Callable[[], None]) -> None:
-        """A shape not seen before: run it as it is, which lets TensorRT settle, and record it for the next time."""
+    def _plainly(self, key: Any, shapes: dict[str, Shape], addresses: dict[str, int], enqueue: Callable[[], None]) -> None:
+        """Run what is not recorded, which lets TensorRT settle; what comes a second time is then recorded for the third."""
         for name, shape in shapes.items():
             self._set_shape(name, shape)
         for name, address in addresses.items():
@@ -379,11 +489,15 @@ class _Session:
         if missing:
             raise EngineBuildError(f"TensorRT misses the shapes of {', '.join(missing)}")
         enqueue()
-        if self._cuda.captures:
+        if key in self._met and self._cuda.captures:
             self._cuda.wait(self._stream)
             while len(self._replays) >= GRAPHS_KEPT:
-                del self._replays[next(iter(self._replays))]
+                self._replays.pop(next(iter(self._replays))).free()
             self._replays[key] = self._cuda.capture(self._stream, enqueue)
+        self._met.pop(key, None)
+        while len(self._met) >= GRAPHS_KEPT:
+            del self._met[next(iter(self._met))]
+        self._met[key] = None
 
     def _enqueue(
         self, shapes: dict[str, Shape], uploads: list[str], outputs: Mapping[str, Shape], downloads: list[str]
@@ -391,7 +505,7 @@ class _Session:
         for name in uploads:
             self._upload(name, shapes[name])
         if not self._context.execute_async_v3(self._stream):
-            raise EngineBuildError(f"TensorRT could not run the plan: {self._messages.errors()}")
+            raise self._messages.failure("TensorRT could not run the plan")
         for name in downloads:
             buffer = self._buffers[name]
             self._cuda.download(buffer.host(outputs[name]).reshape(-1).view(np.uint8), buffer.device, self._stream)
@@ -400,11 +514,8 @@ class _Session:
         if not self._context.set_input_shape(name, shape):
             raise EngineBuildError(f"the plan does not serve {name!r} of shape {shape}: {self._messages.errors()}")
 
-    def _filled(self, name: str, array: Any) -> bool:
-        """Put an input into its buffer; whether it has to be copied on from there with every frame.
-
-        A read-only array is taken for what it says: it is copied once, not again for the next frame that comes with it.
-        """
+    def _filled(self, name: str, array: Any, *, constant: bool) -> bool:
+        """Put an input into its buffer; whether it has to be copied on from there with every frame."""
         if _on_gpu(array) or self._constants.get(name) is array:
             return False
         buffer = self._buffers[name]
@@ -412,7 +523,7 @@ class _Session:
             raise EngineBuildError(f"the plan does not serve {name!r} of shape {array.shape}: it was built for smaller ones")
         np.copyto(buffer.host(array.shape), array, casting="no")
         self._constants.pop(name, None)
-        if array.flags.writeable:
+        if not constant:
             return buffer.copied
         if buffer.copied:
             self._upload(name, array.shape)
@@ -445,18 +556,31 @@ _DTYPES = {
 }
 
 
-def _release_all(cuda: Cuda, stream: int, held: dict[str, Any]) -> None:
+def _release_all(cuda: Cuda, stream: int, held: dict[str, Any], replays: dict[Any, Replay]) -> None:
     cuda.activate()
+    for replay in replays.values():
+        replay.free()
     cuda.release(stream=stream, **held)
 
 
-def device_address(array: Any, dtype: np.dtype[Any], cuda: Cuda) -> int:
+def device_address(array: Any, dtype: np.dtype[Any], written: Shape | None, cuda: Cuda) -> int:
     """Address of an array on the GPU, once what its producer put on a stream is done.
 
+    Args:
+        array: What has a ``__cuda_array_interface__``.
+        dtype: What it must hold.
+        written: The shape of what will be written to it, if anything.
+        cuda: The GPU.
+
     Raises:
-        EngineBuildError: It is not C-contiguous, or of another type.
+        EngineBuildError: It is not C-contiguous, of another type, or cannot take what is to be written.
     """
     interface = array.__cuda_array_interface__
+    if written is not None and (tuple(interface["shape"]) != tuple(written) or interface["data"][1]):
+        kind = "a read-only" if interface["data"][1] else "an"
+        raise EngineBuildError(
+            f"an answer of shape {tuple(written)} cannot be written to {kind} array on the GPU of {interface['shape']}"
+        )
     if np.dtype(interface["typestr"]) != dtype:
         raise EngineBuildError(f"an array on the GPU must be {dtype}, got {np.dtype(interface['typestr'])}")
     strides = interface.get("strides")

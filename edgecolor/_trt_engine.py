@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -16,12 +18,33 @@ from edgecolor._engine import FRAME_OUTPUTS, FrameInputs, OutputName, Purpose
 from edgecolor._errors import EngineBuildError, EngineUnavailableError
 from edgecolor._grid import grid_size
 from edgecolor._models import ModelFile
-from edgecolor._plans import Key, plans_folder, read_options, read_plan, write_plan
-from edgecolor._trt import MODULES, BuildOptions, Plan, Profile, Progress, Shape, build_plan, release, tensorrt
+from edgecolor._plans import Key, plan_path, plans_folder, read_options, read_plan, write_plan
+from edgecolor._trt import (
+    MODULES,
+    BuildOptions,
+    NoMemoryError,
+    Plan,
+    Profile,
+    Progress,
+    Shape,
+    build_plan,
+    release,
+    tensorrt,
+)
 
 Array = npt.NDArray[Any]
 
-FRAME_SIZES = ((720, 1280), (1080, 1920), (2160, 3840), (4320, 7680))
+FRAME_SIZES = (
+    (480, 640),
+    (720, 1280),
+    (1080, 1920),
+    (1200, 1920),
+    (1536, 2048),
+    (1440, 2560),
+    (2160, 3840),
+    (3040, 4056),
+    (4320, 7680),
+)
 """Largest frames of the plans, lying and standing. The smallest that holds a frame is taken, to spare memory."""
 
 FRAME_LEAST = (256, 256)
@@ -55,6 +78,11 @@ def frame_profile(height: int, width: int) -> Profile:
     }
 
 
+def fixed(profile: Profile) -> Profile:
+    """For the likeliest shapes alone, as a DLA wants it: it has no dynamic ones."""
+    return {name: (likely, likely, likely) for name, (_, likely, _) in profile.items()}
+
+
 def why_not() -> str | None:
     """Why TensorRT cannot run here, or None if it can."""
     try:
@@ -84,12 +112,17 @@ class PlanStore:
             "purpose": purpose,
             "graph": graph.sha256,
             "weights": self.file.weights.sha256 if self.file.weights else None,
-            "tensorrt": release(tensorrt()),
-            "gpu": self.cuda.device.name,
-            "compute_capability": self.cuda.device.compute_capability,
+            "tensorrt": self._release(),
+            "gpu": "any from Ampere on" if self.options.hardware_compatible else self.cuda.device.name,
+            "compute_capability": None if self.options.hardware_compatible else self.cuda.device.compute_capability,
             "profile": {name: [list(shape) for shape in shapes] for name, shapes in profile.items()},
             "options": asdict(self.options),
         }
+
+    def _release(self) -> str:
+        """The release that a plan is good for, or all of a major version."""
+        whole = release(tensorrt())
+        return whole.partition(".")[0] if self.options.version_compatible else whole
 
     def open(self, purpose: Purpose, profile: Profile) -> Plan:
         """A plan from the user's cache, built and kept first where it is not there, or is not accepted any more.
@@ -98,15 +131,22 @@ class PlanStore:
             ModelIntegrityError: The model's files are not those that were published.
             EngineBuildError: It cannot be built, kept or loaded.
         """
+        if self.options.dla_core is not None:
+            profile = fixed(profile)
         key = self.key(purpose, profile)
+        new = not plan_path(key).exists()
         plan = read_plan(key)
         if plan is not None:
             try:
                 return Plan(plan, self.cuda)
+            except NoMemoryError:
+                raise
             except EngineBuildError as error:
                 _log.warning("the kept %s plan is not accepted (%s); it is built again", purpose, error)
         self.file.check()
-        _log.info("building the %s plan of %s %s for %s", purpose, self.file.model, self.file.precision, self.cuda.device.name)
+        what = f"{purpose} plan of {self.file.model} {self.file.precision} for {self.cuda.device.name}"
+        # Said aloud, since nobody expects to wait for minutes; a plan that is built again was said already
+        _log.log(logging.WARNING if new else logging.INFO, "building the %s: it takes minutes, once", what)
         graph = self.file.network if purpose == "network" else self.file.frames[purpose]
         timings = plans_folder() / TIMINGS
         plan = build_plan(graph.path, profile, self.options, self.progress, timing_cache=timings)
@@ -118,13 +158,33 @@ class PlanStore:
 class TensorRtEngine:
     """An :class:`edgecolor._engine.FrameEngine` on an NVIDIA GPU; threads may share it."""
 
-    def __init__(self, file: ModelFile, options: BuildOptions | None = None, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        file: ModelFile,
+        options: BuildOptions | None = None,
+        progress: Progress | None = None,
+        frames: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        """Open the network's plan; those of whole frames follow when they are wanted.
+
+        Args:
+            file: The model.
+            options: How plans are built; None takes what ``edgecolor build`` was last asked for on this machine.
+            progress: Told how far a build is.
+            frames: Largest frames, (height, width), that whole-frame plans are for; larger ones go through the network's
+                plan and the CPU. None at all: no limit, or that of ``edgecolor build`` where ``options`` are its too.
+        """
         tensorrt()
-        chosen = BuildOptions.of(read_options()) if options is None else options
-        self._store = PlanStore(file, chosen, open_cuda(), progress)
-        self._network = self._store.open("network", network_profile())
-        self._frames: dict[tuple[Purpose, Shape], Plan] = {}
+        if options is None:
+            kept = read_options()
+            frames, options = frames or kept.frames, BuildOptions.of(kept.build)
+        self._store = PlanStore(file, options, open_cuda(), progress)
+        self._exact = options.dla_core is not None
+        lying = {_size_for(min(size), max(size), FRAME_SIZES) for size in frames}
+        self._sizes = sorted(lying or FRAME_SIZES, key=math.prod)
+        self._plans: dict[tuple[Purpose, Shape], Plan] = {}
         self._lock = threading.Lock()
+        self._network(grid_size(1080, 1920))
 
     @property
     def description(self) -> str:
@@ -138,7 +198,7 @@ class TensorRtEngine:
         wanted: dict[str, Shape] = {name: (1, channels[name], *cells) for name in outputs}
         answers: list[dict[str, Array]] = []
         for plane in planes:  # one at a time: a plan for batches would hold memory for them
-            views = self._network.run({"planes": np.ascontiguousarray(plane[None])}, wanted)
+            views = self._network(planes.shape[2:]).run({"planes": np.ascontiguousarray(plane[None])}, wanted)
             answers.append({name: view.copy() for name, view in views.items()})
         return tuple(np.concatenate([answer[name] for answer in answers]) for name in outputs)
 
@@ -148,16 +208,17 @@ class TensorRtEngine:
         even = height % 2 == 0 == width % 2
         # The graph averages half the frame onto the grid; a smaller frame would have to be enlarged
         large = height >= max(FRAME_LEAST[0], 2 * rows) and width >= max(FRAME_LEAST[1], 2 * columns)
-        return even and large and max(rows, columns) <= FRAME_GRID_MAX and _holds(height, width) is not None
+        held = _holds(height, width, self._sizes) is not None
+        return even and large and max(rows, columns) <= FRAME_GRID_MAX and held
 
     def frame(self, purpose: Purpose, inputs: FrameInputs, out: tuple[Any, ...] | None = None) -> tuple[Array, ...]:
         """See :meth:`edgecolor._engine.FrameEngine.frame`."""
         height, width = inputs["luma"].shape
-        size = _size_for(height, width)
         shapes = dict(FRAME_OUTPUTS[purpose](height, width))
         arrays = out if out is not None else [np.empty(shape, np.uint8) for shape in shapes.values()]
         into = dict(zip(shapes, arrays, strict=True))
-        answers = self._frame_plan(purpose, size).run(inputs, shapes, into)
+        plan = self._frame_plan(purpose, height, width)
+        answers = plan.run(inputs, shapes, into, constants=[name for name in inputs if name != "luma"])
         return tuple(answers.get(name, into[name]) for name in shapes)
 
     def prepare(self, purpose: Purpose, height: int, width: int) -> None:
@@ -166,25 +227,38 @@ class TensorRtEngine:
         Raises:
             EngineBuildError: It cannot be built, or no plan serves the size.
         """
-        self._frame_plan(purpose, _size_for(height, width))
+        self._frame_plan(purpose, height, width)
 
-    def _frame_plan(self, purpose: Purpose, size: tuple[int, int]) -> Plan:
+    def _network(self, grid: Shape) -> Plan:
+        """The network's plan: one for all grids, or one for each on a DLA."""
+        if not self._exact:
+            return self._plan("network", (), network_profile())
+        rows, columns = grid
+        return self._plan("network", (rows, columns), {"planes": ((1, 4, rows, columns),) * 3})
+
+    def _frame_plan(self, purpose: Purpose, height: int, width: int) -> Plan:
+        size = _size_for(height, width, self._sizes)
+        if self._exact:
+            size = height, width
+        return self._plan(purpose, size, frame_profile(*size))
+
+    def _plan(self, purpose: Purpose, size: Shape, profile: Profile) -> Plan:
         with self._lock:
-            if (purpose, size) not in self._frames:
-                self._frames[purpose, size] = self._store.open(purpose, frame_profile(*size))
-            return self._frames[purpose, size]
+            if (purpose, size) not in self._plans:
+                self._plans[purpose, size] = self._store.open(purpose, profile)
+            return self._plans[purpose, size]
 
 
-def _size_for(height: int, width: int) -> tuple[int, int]:
-    size = _holds(height, width)
+def _size_for(height: int, width: int, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    size = _holds(height, width, sizes)
     if size is None:
-        raise EngineBuildError(f"no whole-frame plan takes frames of {height} x {width}; the largest are {FRAME_SIZES[-1]}")
+        raise EngineBuildError(f"no whole-frame plan takes frames of {height} x {width}; the largest are {sizes[-1]}")
     return size
 
 
-def _holds(height: int, width: int) -> tuple[int, int] | None:
+def _holds(height: int, width: int, sizes: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
     """The smallest frame size whose plan takes a frame, upright if the frame is."""
-    for rows, columns in FRAME_SIZES:
+    for rows, columns in sizes:
         if height <= rows and width <= columns:
             return rows, columns
         if height <= columns and width <= rows:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecolor._cuda import Bytes, Device, Pinned, view_memory
+from edgecolor._cuda import Bytes, Device, Pinned, Replay, view_memory
 from edgecolor._errors import EngineBuildError
 
 Work = Callable[[], None]
@@ -88,7 +88,7 @@ class FakeCuda:
         while work:
             work.pop(0)()
 
-    def capture(self, stream: int, work: Work) -> Work:
+    def capture(self, stream: int, work: Work) -> Replay:
         self._called("capture")
         assert not self.streams[stream], "a stream must be at rest before it is captured"
         recorded: list[Work] = []
@@ -98,16 +98,27 @@ class FakeCuda:
         finally:
             self.recording = None
 
-        def replay() -> None:
-            self._called("replay")
-            self.streams[stream].extend(recorded)
-
-        return replay
+        return _Recorded(self, stream, recorded)
 
     def release(self, *, stream: int = 0, allocated: list[int] | None = None, pinned: list[Pinned] | None = None) -> None:
         for address in [*(allocated or ()), *(memory.host.ctypes.data for memory in pinned or ())]:
             del self.memory[address]
         self.streams.pop(stream, None)
+
+
+class _Recorded:
+    """An :class:`edgecolor._cuda.Replay`."""
+
+    def __init__(self, cuda: FakeCuda, stream: int, work: list[Work]) -> None:
+        self.cuda, self.stream, self.work = cuda, stream, work
+
+    def __call__(self) -> None:
+        self.cuda._called("replay")
+        self.cuda.streams[self.stream].extend(self.work)
+
+    def free(self) -> None:
+        self.cuda._called("free a graph")
+        self.work.clear()
 
 
 def _copy(target: int, source: int, size: int) -> None:
@@ -128,7 +139,7 @@ class GpuArray:
         return {
             "shape": self.shape,
             "typestr": self.array.dtype.str,
-            "data": (self.array.ctypes.data, False),
+            "data": (self.array.ctypes.data, not self.array.flags.writeable),
             "strides": None if contiguous else self.array.strides,
             "stream": self.stream,
             "version": 3,
@@ -240,7 +251,11 @@ def fake_tensorrt(*, version: str = "10.3.0", dla_cores: int = 0) -> types.Modul
             monitor = getattr(config, "progress_monitor", None)
             if monitor:
                 monitor.phase_start("Building", None, 2)
-                assert monitor.step_complete("Building", 0)
+                if module.building:
+                    module.building()
+                if not monitor.step_complete("Building", 0):
+                    self.logger.log(ILogger.Severity.ERROR, "build canceled")
+                    return None
                 monitor.phase_finish("Building")
             plan = {"path": str(network.path), "profile": config.profiles[0], "version": module.__version__}
             return json.dumps(plan).encode()
@@ -253,9 +268,12 @@ def fake_tensorrt(*, version: str = "10.3.0", dla_cores: int = 0) -> types.Modul
             self.logger = logger
 
         def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
+            if module.load_error:
+                self.logger.log(ILogger.Severity.ERROR, module.load_error)
+                return None
             try:
                 content = json.loads(plan)
-                assert content["version"] == module.__version__
+                assert module.accepts_any_version or content["version"] == module.__version__
             except (ValueError, AssertionError):
                 self.logger.log(ILogger.Severity.ERROR, "Serialization assertion failed: version mismatch")
                 return None
@@ -348,6 +366,9 @@ def fake_tensorrt(*, version: str = "10.3.0", dla_cores: int = 0) -> types.Modul
         "TensorIOMode": ["NONE", "INPUT", "OUTPUT"],
     }.items():
         setattr(module, name, enum.IntEnum(name, members, start=0))
+    module.load_error = ""
+    module.building = None
+    module.accepts_any_version = False
     module.build_error = ""
     module.context_error = False
     module.execute_error = False

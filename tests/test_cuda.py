@@ -111,6 +111,10 @@ class Runtime:
     def cudaGraphDestroy(self, _graph: Any) -> Any:  # noqa: N802
         return (0,)
 
+    def cudaGraphExecDestroy(self, graph: Any) -> Any:  # noqa: N802
+        assert graph == "ready"
+        return (0,)
+
     def cudaGraphLaunch(self, graph: Any, _stream: int) -> Any:  # noqa: N802
         assert graph == "ready"
         return (0,)
@@ -153,6 +157,8 @@ def test_cuda_bindings_record_and_replay(monkeypatch: pytest.MonkeyPatch) -> Non
     replay()
     assert ran == [1]
     assert runtime.calls.count("cudaGraphLaunch") == 2
+    replay.free()
+    assert runtime.calls[-1] == "cudaGraphExecDestroy"
 
 
 def test_a_failed_recording_ends_the_capture(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,9 @@ import errno
 import gc
 import logging
 import os
+import signal
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,6 +24,7 @@ from fakes import PHOTOS, Picture, assert_lightness_kept, fake_colorizer, mean_e
 import edgecolor
 from edgecolor import EngineBuildError, EngineUnavailableError, ImageError, _plans, _trt, _trt_engine
 from edgecolor._cli import main
+from edgecolor._frame import rgb_inputs
 from edgecolor._models import find_model
 from edgecolor._trt import BuildOptions, build_plan
 from edgecolor._trt_engine import FRAME_SIZES, TensorRtEngine, frame_profile, network_profile
@@ -100,9 +103,10 @@ def test_a_batch_is_answered_one_by_one(rt: Any) -> None:
         np.testing.assert_array_equal(together[index], engine.run(planes[index : index + 1], "colors")[0][0])
 
 
-def test_nothing_is_reserved_after_the_first_frame(rt: Any) -> None:
+def test_nothing_is_reserved_after_the_first_frames(rt: Any) -> None:
     engine = TensorRtEngine(FILE)
-    engine.run(_planes(64, 96), "colors")
+    for _ in range(2):  # the second records what every further one replays
+        engine.run(_planes(64, 96), "colors")
     before = [_cuda().calls.count(call) for call in ("pinned", "allocate", "stream", "capture")]
     for seed in range(5):
         engine.run(_planes(64, 96, seed), "colors")
@@ -139,9 +143,15 @@ def test_each_thread_has_a_context_of_its_own_and_gives_it_back(rt: Any) -> None
 def test_recorded_graphs_stay_few(rt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_trt, "GRAPHS_KEPT", 2)
     engine = TensorRtEngine(FILE)
-    for side in (32, 64, 96, 32):
+    for side in (32, 32, 64, 64, 32, 96, 96, 32, 64):
         engine.run(_planes(side, side), "colors")
+    # 64, used least lately, makes room for 96, and comes back for 96
     assert _cuda().calls.count("capture") == 4
+    assert _cuda().calls.count("free a graph") == 2
+    assert _cuda().calls.count("replay") == 2
+    del engine
+    gc.collect()
+    assert _cuda().calls.count("free a graph") == 4
 
 
 # Whole frames
@@ -208,8 +218,8 @@ def test_frames_on_the_gpu_are_read_and_written_where_they_lie(rt: Any) -> None:
     gpu = edgecolor.load(engine="tensorrt")
     y = _grey(400, 600)
     wanted = gpu.chroma_planes(y)
-    uploads = _cuda().calls.count("upload")
     target = [GpuArray(np.zeros((200, 300), np.uint8)) for _ in range(2)]
+    uploads = _cuda().calls.count("upload")
     for _ in range(3):
         found = gpu.chroma_planes(GpuArray(y, stream=77), out=(target[0], target[1]))  # type: ignore[arg-type]
         for array, plane in zip(target, wanted, strict=True):
@@ -225,14 +235,75 @@ def test_what_depends_on_the_size_alone_is_copied_once(rt: Any) -> None:
     gpu = edgecolor.load(engine="tensorrt")
     wanted = [gpu.chroma_planes(_grey(*size)) for size in ((400, 600), (480, 640))]
     counts = []
-    for _ in range(3):
+    for _ in range(5):
         before = _cuda().calls.count("upload")
         gpu.chroma_planes(_grey(400, 600))
         counts.append(_cuda().calls.count("upload") - before)
-    # Back from another size, rows and columns; each frame then only its luma, which a recorded graph holds
-    assert counts[1:] == [0, 0]
+    # The second frame of a size copies its luma, run and recorded; the recorded graph holds it for all others
+    assert counts == [2, 0, 0, 0, 0]
     for size, planes in zip(((400, 600), (480, 640)), wanted, strict=True):
         np.testing.assert_array_equal(gpu.chroma_planes(_grey(*size)), planes)
+
+
+@pytest.mark.parametrize("shares_memory", [False, True])
+@pytest.mark.parametrize("captures", [False, True])
+@pytest.mark.parametrize("writeable", [False, True])
+def test_a_frame_is_read_anew_even_where_its_array_is_the_same(
+    rt: Any, monkeypatch: pytest.MonkeyPatch, *, shares_memory: bool, captures: bool, writeable: bool
+) -> None:
+    monkeypatch.setattr(_trt_engine, "open_cuda", lambda: FakeCuda(shares_memory=shares_memory, captures=captures))
+    gpu = edgecolor.load(engine="tensorrt")
+    ring = _grey(400, 600).copy()  # what a capture thread writes into
+    view = ring[:]
+    view.setflags(write=writeable)
+    for name in ("cat", "coffee", "cat", "rocket"):
+        ring[...] = _grey(400, 600, name)
+        assert_lightness_kept(gpu(view), tripled(ring))
+
+
+def test_read_only_and_writeable_frames_may_follow_each_other(rt: Any) -> None:
+    gpu = edgecolor.load(engine="tensorrt")
+    for turn in range(8):
+        grey = _grey(400, 600, ("cat", "coffee", "rocket")[turn % 3])
+        grey.setflags(write=turn % 2 == 1)
+        assert_lightness_kept(gpu(grey), tripled(grey))
+
+
+def test_frames_from_a_pool_on_the_gpu_are_replayed(rt: Any) -> None:
+    gpu = edgecolor.load(engine="tensorrt")
+    pool = [GpuArray(_grey(400, 600, name)) for name in ("cat", "coffee", "rocket") * 3]
+    for _ in range(4):
+        for frame in pool:
+            assert_lightness_kept(gpu(frame), tripled(frame.array))  # type: ignore[arg-type]
+    assert _cuda().calls.count("capture") == 9
+    assert _cuda().calls.count("replay") == 18
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        (np.zeros((200, 300), np.uint8),),
+        (np.zeros((200, 300), np.uint8), np.zeros((100, 150), np.uint8)),
+        (np.zeros((2, 200, 300), np.uint8), np.zeros((2, 200, 300), np.uint8)),
+        (np.zeros((200, 300), np.uint8), np.zeros((200, 300), np.uint16)),
+        (GpuArray(np.zeros((100, 150), np.uint8)), GpuArray(np.zeros((200, 300), np.uint8))),
+        (GpuArray(np.broadcast_to(np.uint8(0), (200, 300))), GpuArray(np.zeros((200, 300), np.uint8))),
+        (None, None),
+        np.zeros((2, 200, 300), np.uint8),
+    ],
+)
+def test_planes_that_cannot_be_written_to_are_named(rt: Any, out: Any) -> None:
+    gpu = edgecolor.load(engine="tensorrt")
+    with pytest.raises(ImageError, match=r"out must be two writeable arrays uint8 \(200, 300\), got"):
+        gpu.chroma_planes(_grey(400, 600), out=out)
+
+
+def test_an_answer_is_never_written_beyond_an_array_on_the_gpu(rt: Any) -> None:
+    engine = TensorRtEngine(FILE)
+    small = GpuArray(np.zeros((1, 3, 8, 8), np.float32))
+    plan = engine._network((64, 64))
+    with pytest.raises(EngineBuildError, match=r"cannot be written to an array on the GPU of \(1, 3, 8, 8\)"):
+        plan.run({"planes": _planes(64, 64)}, {"colors": (1, 3, 16, 16)}, {"colors": small})
 
 
 @pytest.mark.parametrize(
@@ -280,7 +351,7 @@ def test_everything_that_makes_a_plan_invalid_is_in_its_key(rt: Any, monkeypatch
     if change == "tensorrt":
         rt.__version__ = "10.7.0"
     if change == "options":
-        options = BuildOptions(hardware_compatible=True)
+        options = BuildOptions(workspace_mb=64)
     if change == "weights" and file.weights:
         monkeypatch.setattr(type(file), "check", lambda _: None)
         file = replace(file, weights=replace(file.weights, sha256="0" * 64))
@@ -288,6 +359,58 @@ def test_everything_that_makes_a_plan_invalid_is_in_its_key(rt: Any, monkeypatch
         monkeypatch.setattr(_trt_engine, "network_profile", lambda: network_profile(320))
     TensorRtEngine(file, options)
     assert len(rt.built) == 2
+
+
+def test_a_plan_for_all_gpus_or_releases_is_found_by_them(rt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = BuildOptions(hardware_compatible=True, version_compatible=True)
+    TensorRtEngine(FILE, options)
+    monkeypatch.setattr(_trt_engine, "open_cuda", lambda: FakeCuda(name="Xavier"))
+    rt.accepts_any_version = True
+    rt.__version__ = "10.7.0"
+    TensorRtEngine(FILE, options)
+    assert len(rt.built) == 1
+    rt.__version__ = "11.0.0"
+    TensorRtEngine(FILE, options)
+    assert len(rt.built) == 2
+
+
+def test_a_dla_gets_a_plan_for_each_size(rt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rt.Builder, "num_DLA_cores", 1)
+    engine = TensorRtEngine(FILE, BuildOptions(dla_core=0))
+    for side in (64, 96, 64):
+        engine.run(_planes(side, side), "colors")
+    for frame in (_grey(400, 600), _grey(392, 588), _grey(400, 600)):
+        engine.frame("rgb", rgb_inputs(frame))
+    profiles = [config.profiles[0] for _, config in rt.built]
+    assert len(profiles) == 5, "the usual grid, two grids, two frames"
+    assert all(least == likely == most for profile in profiles for least, likely, most in profile.values())
+
+
+def test_frames_beyond_those_asked_for_do_without_a_plan(rt: Any) -> None:
+    with pytest.raises(SystemExit):
+        main(["build", "--frame", "400x600"])
+    gpu = edgecolor.load(engine="tensorrt")
+    built = len(rt.built)
+    assert gpu(_grey(480, 640)).shape == (480, 640, 3)
+    assert gpu(_grey(600, 400)).shape == (600, 400, 3)
+    assert [name for name, _ in rt.built[built:]] == ["lite.fp16.rgb.onnx"], "upright, but not larger"
+
+
+def test_no_memory_for_a_plan_is_no_bad_plan(rt: Any) -> None:
+    TensorRtEngine(FILE)
+    rt.load_error = "Error Code 2: OutOfMemory (Requested size was 1073741824 bytes.)"
+    with pytest.raises(EngineBuildError, match=r"cannot load a plan.*OutOfMemory.*close other programs.*--frame"):
+        TensorRtEngine(FILE)
+    assert len(rt.built) == 1
+
+
+def test_the_first_use_says_that_it_builds(rt: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "edgecolor"):
+        TensorRtEngine(FILE)
+        TensorRtEngine(FILE)
+    assert [record.message for record in caplog.records] == [
+        "building the network plan of lite fp16 for Orin: it takes minutes, once"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -307,6 +430,7 @@ def test_a_damaged_or_stale_plan_is_built_again_with_one_line(
     path = next(cache.glob("*.plan"))
     whole = path.read_bytes()
     path.write_bytes(damage(whole))
+    caplog.clear()
     with caplog.at_level(logging.WARNING, "edgecolor"):
         TensorRtEngine(FILE)
     assert len(rt.built) == 2
@@ -347,7 +471,7 @@ def test_build_options_reach_tensorrt(rt: Any, monkeypatch: pytest.MonkeyPatch) 
     TensorRtEngine(FILE, asked)
     config = rt.built[0][1]
     assert config.limits == {"WORKSPACE": 64 << 20}
-    assert config.flags == {"GPU_FALLBACK", "VERSION_COMPATIBLE", "EXCLUDE_LEAN_RUNTIME"}
+    assert config.flags == {"GPU_FALLBACK", "VERSION_COMPATIBLE"}
     assert (config.default_device_type.name, config.DLA_core) == ("DLA", 1)
     assert config.hardware_compatibility_level.name == "AMPERE_PLUS"
 
@@ -358,6 +482,72 @@ def test_timings_are_kept(rt: Any, tmp_path: Path) -> None:
         build_plan(FILE.network.path, network_profile(), BuildOptions(), timing_cache=timings)
     assert rt.built[1][1].timings == [b"timed"]
     assert timings.read_bytes() == b"timedtimed"
+
+
+@pytest.mark.parametrize("damage", ["folder", "unwritable"])
+def test_timings_that_cannot_be_kept_cost_no_plan(
+    rt: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    timings = tmp_path / "timings"
+    if damage == "folder":
+        timings.mkdir()
+    else:
+        timings = tmp_path / "file" / "timings"
+        timings.parent.write_text("no folder")
+    with caplog.at_level(logging.WARNING, "edgecolor"):
+        assert build_plan(FILE.network.path, network_profile(), BuildOptions(), timing_cache=timings)
+    assert "timings" in caplog.text
+
+
+def test_a_build_is_ended_by_its_progress(rt: Any) -> None:
+    def fail(_phase: str, share: float) -> None:
+        if share == 0.5:
+            raise OSError(32, "Broken pipe")
+
+    with pytest.raises(OSError, match="Broken pipe"):
+        build_plan(FILE.network.path, network_profile(), BuildOptions(), fail)
+
+
+def test_a_build_is_ended_by_ctrl_c(rt: Any, cache: Path) -> None:
+    def interrupt() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.5)
+
+    rt.building = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        TensorRtEngine(FILE)
+    assert len(rt.built) == 1
+    assert not list(cache.glob("*.plan"))
+    rt.building = None
+    TensorRtEngine(FILE)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"workspace_mb": -5}, r"workspace_mb.*got -5"),
+        ({"workspace_mb": 1 << 60}, "workspace_mb"),
+        ({"workspace_mb": "many"}, "workspace_mb.*got 'many'"),
+        ({"dla_core": -1}, "dla_core.*got -1"),
+    ],
+)
+def test_build_options_that_cannot_be_are_named(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(EngineBuildError, match=words):
+        BuildOptions.of(options)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "null", "{", '{"frames": 3}', '{"frames": [[1]]}', '{"x": 1}'])
+def test_kept_options_that_are_damaged_are_named(rt: Any, cache: Path, text: str) -> None:
+    cache.mkdir()
+    (cache / "build.json").write_text(text)
+    with pytest.raises(EngineBuildError, match=r"build"):
+        TensorRtEngine(FILE)
+
+
+def test_rtx_makes_no_plans_for_other_releases(rt: Any) -> None:
+    rt.__name__ = "tensorrt_rtx"
+    with pytest.raises(EngineBuildError, match="without --version-compatible"):
+        TensorRtEngine(FILE, BuildOptions(version_compatible=True))
 
 
 def test_building_says_how_far_it_is(rt: Any) -> None:
@@ -436,8 +626,9 @@ def test_a_failure_of_cuda_leaves_nothing_half_done(rt: Any, call: str) -> None:
     if call not in ("pinned", "allocate", "stream"):
         gpu.chroma_planes(y)
         gpu.chroma_planes(y)
+        gpu.chroma_planes(y)
         if call in ("upload", "download"):
-            gpu._engine._frames.clear()  # type: ignore[attr-defined]
+            gpu._engine._plans.clear()  # type: ignore[attr-defined]
     _cuda().failing = call
     with pytest.raises(EngineBuildError, match=call):
         gpu.chroma_planes(y, out=out)
