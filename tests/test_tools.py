@@ -24,7 +24,7 @@ from torch.nn import functional
 from edgecolor._grid import grid_size
 from engines import export, quantize, quantize_cpu
 from engines.agreement import agreement, session_of
-from tools import calibrate, curve, data, distill, evaluate, features, quality, train, vision
+from tools import calibrate, curve, data, distill, evaluate, features, quality, recover, train, vision
 from tools import teacher as teaching
 from tools import tokens as tokens_of
 from tools.network import SIZES, ColorNet, Encoder, read_network, slim
@@ -269,6 +269,40 @@ def test_a_teacher_of_the_same_kind_believes_what_it_answers(run: Path) -> None:
         believed = np.exp(seen.belief.codes.astype(np.float32))
         assert believed.shape == answer.shape == (rows // 8, columns // 8, 128)
         assert np.abs(believed - answer).mean() < 0.1 * answer.mean()
+
+
+def test_beliefs_are_kept_and_only_for_the_photographs_they_are_of(run: Path, tmp_path: Path) -> None:
+    photos = list(data.read_photos(PHOTOS, 3).values())
+    net, keep = read_network(run), tmp_path / "beliefs.npy"
+    found = distill.believed_alike(net, photos, keep)
+    again = distill.believed_alike(ColorNet().eval(), photos, keep)
+    for one, other in zip(found, again, strict=True):
+        assert one.belief is not None
+        assert other.belief is not None
+        np.testing.assert_array_equal(one.belief.codes, other.belief.codes)
+    with pytest.raises(SystemExit, match="remove it"):
+        distill.believed_alike(net, photos[:2], keep)
+    assert [path.name for path in tmp_path.iterdir()] == ["beliefs.npy"]
+
+
+def test_a_run_is_recovered_from_the_file_that_ships(tmp_path: Path) -> None:
+    file = Path(recover.__file__).parent.parent / "edgecolor" / "models" / "lite.fp32.onnx"
+    recover.main([str(file), "--photos", str(PHOTOS), "--run", str(tmp_path), "--limit", "2"])
+    net = read_network(tmp_path)
+    planes = recover.planes_of(next(iter(data.read_photos(PHOTOS).values())))
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        np.testing.assert_allclose(net(planes)[0], session.run(["logits"], {"planes": planes.numpy()})[0], atol=1e-3)
+    answers = []
+    norms = recover.normalised(net)
+    hooks = [norm.register_forward_hook(lambda *call: answers.append(call[2])) for _, _, norm in norms]
+    net.train()
+    with torch.no_grad():
+        net(planes)  # in training, a BatchNorm answers with the deviation and mean it was given
+    for hook in hooks:
+        hook.remove()
+    for (name, _, norm), answer in zip(norms, answers, strict=True):
+        np.testing.assert_allclose(answer.mean((0, 2, 3)), norm.bias.detach(), atol=1e-2, err_msg=name)
 
 
 def test_without_trust_only_the_truth_counts(teacher: tuple[Path, Path]) -> None:

@@ -16,6 +16,7 @@ import argparse
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from edgecolor._color import BIN_COUNT
 from edgecolor._grid import grid_size
 from tools.data import BELIEF_STRIDE, TOKEN_STRIDE, Array, Batch, Kind, Photo, Seen
 from tools.network import STRIDE, ColorNet, expected_ab, photographs_seen, read_network, slim
@@ -88,22 +90,42 @@ def believed(teacher: Teacher, photos: list[Photo], seen: list[Seen], batch: int
 
 
 @torch.no_grad()
-def believed_alike(teacher: ColorNet, photos: list[Photo], batch: int = 16) -> list[Seen]:
-    """The same of a teacher of the student's own kind, on the grid the library would take; its cells are averaged."""
-    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for index, photo in enumerate(photos):
-        groups[grid_size(*photo.shape[:2])].append(index)
-    found: dict[int, Seen] = {}
-    for size, members in groups.items():
-        for first in range(0, len(members), batch):
-            chosen = members[first : first + batch]
-            planes = np.zeros((len(chosen), 4, *size), np.float32)
-            planes[:, 0] = [_lightness(photos[index], size) for index in chosen]
-            logits, _ = teacher(torch.from_numpy(planes).contiguous(memory_format=torch.channels_last))
-            codes = _averaged(logits).log().permute(0, 2, 3, 1).to(torch.float16).numpy()
-            for index, code in zip(chosen, codes, strict=True):
-                found[index] = Seen(belief=Tokens(np.ascontiguousarray(code), np.ones(1, np.float32)))
-    return [found[index] for index in range(len(photos))]
+def believed_alike(teacher: ColorNet, photos: list[Photo], keep: Path | None = None, batch: int = 16) -> list[Seen]:
+    """The same of a teacher of the student's own kind, on the grid the library would take; its cells are averaged.
+
+    ``keep`` is a file that what was found is written to, whole, and read from the next time.
+    """
+    sizes = [grid_size(*photo.shape[:2]) for photo in photos]
+    shapes = [(height // BELIEF_STRIDE, width // BELIEF_STRIDE) for height, width in sizes]
+    starts = np.cumsum([0, *(rows * columns for rows, columns in shapes)])
+    codes: Any
+    if keep and keep.exists():
+        codes = np.load(keep)
+        if codes.shape != (starts[-1], BIN_COUNT):
+            raise SystemExit(f"{keep} holds {codes.shape[0]} cells, and these photographs have {starts[-1]}: remove it")
+    else:
+        codes = np.empty((starts[-1], BIN_COUNT), np.float16)
+        groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for index, size in enumerate(sizes):
+            groups[size].append(index)
+        for size, members in groups.items():
+            for first in range(0, len(members), batch):
+                chosen = members[first : first + batch]
+                planes = np.zeros((len(chosen), 4, *size), np.float32)
+                planes[:, 0] = [_lightness(photos[index], size) for index in chosen]
+                logits, _ = teacher(torch.from_numpy(planes).contiguous(memory_format=torch.channels_last))
+                answers = _averaged(logits).log().permute(0, 2, 3, 1).flatten(1, 2).to(torch.float16).numpy()
+                for index, answer in zip(chosen, answers, strict=True):
+                    codes[starts[index] : starts[index + 1]] = answer
+        if keep:
+            partial = keep.with_suffix(".partial.npy")
+            np.save(partial, codes)
+            partial.replace(keep)
+    one = np.ones(1, np.float32)
+    return [
+        Seen(belief=Tokens(codes[first:last].reshape(*shape, BIN_COUNT), one))
+        for shape, first, last in zip(shapes, starts[:-1], starts[1:], strict=True)
+    ]
 
 
 def _averaged(logits: Tensor) -> Tensor:
@@ -139,6 +161,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--begin", type=Path, help="folder of a run of the lite network to begin with (default: ImageNet's weights)"
     )
+    parser.add_argument("--beliefs", type=Path, help="file to keep what such a teacher believes in, for the next start (.npy)")
     parser.add_argument("--trust", type=float, default=0.7, help="in the teacher, beside the truth (default %(default)s)")
     parser.add_argument("--understanding", type=float, default=1.0, help="weight of its features (default %(default)s)")
     options = parser.parse_args(arguments)
@@ -161,7 +184,7 @@ def main(arguments: list[str] | None = None) -> None:
         assert data.seen is not None
         seen = believed(teacher, data.photos, data.seen)
     else:
-        seen = believed_alike(teacher, data.photos)
+        seen = believed_alike(teacher, data.photos, options.beliefs)
     print("the teacher has looked at all of them", flush=True)
     fit(run, replace(data, seen=seen), losses)
 
