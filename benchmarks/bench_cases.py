@@ -3,6 +3,8 @@
 python -m pytest benchmarks/               measure and show
 python -m pytest benchmarks/ --record      and write benchmarks/results/<device>.json
 python -m benchmarks.table --write         and put that into the README
+
+Where there is a GPU, ``python -m benchmarks.gpu`` measures the cases of TensorRT and what else is to be known of it.
 """
 
 from __future__ import annotations

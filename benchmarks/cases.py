@@ -12,6 +12,7 @@ import itertools
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +25,10 @@ import numpy as np
 import numpy.typing as npt
 
 import edgecolor
-from edgecolor._engine import why_not_tensorrt
+from edgecolor._cuda import Cuda
+from edgecolor._engine import FRAME_OUTPUTS, Purpose, why_not_tensorrt
+from edgecolor._frame import rgb_inputs
+from edgecolor._grid import CELL, grid_size
 from edgecolor._models import ModelName, Precision, find_model, registry
 
 ROOT = Path(__file__).parent.parent
@@ -41,6 +45,8 @@ class Case:
     """For the table."""
     prepare: Callable[[], Call]
     """Does all that is not timed, and gives back what is."""
+    rounds: int = 5
+    """Fewest rounds to measure."""
 
 
 def cases() -> dict[str, Case]:
@@ -89,41 +95,119 @@ def other_cases() -> dict[str, Case]:
 
 FRAMES = {"720p": (720, 1280), "1080p": (1080, 1920), "4K": (2160, 3840)}
 
+GPU_PRECISIONS: tuple[Precision, ...] = ("fp16", "int8")
+GPU_ROUNDS = 500
+"""Fewest rounds on a GPU, where a round is short and the 99th percentile is asked for."""
+
+
+@dataclass(frozen=True)
+class GpuWork:
+    """One thing that TensorRT does, for the default model."""
+
+    precision: Precision
+    """Of its arithmetic."""
+    purpose: Purpose
+    """The bare network, or a whole frame to RGB or to Cb and Cr."""
+    size: tuple[int, int]
+    """Height and width of the frame; for the bare network, of its grid."""
+    resident: bool
+    """Whether input and answer lie on the GPU, or on the host."""
+
+    @property
+    def name(self) -> str:
+        return f"tensorrt-{self.precision}-{self.purpose}-{self.size[0]}x{self.size[1]}{'-resident' * self.resident}"
+
+    @property
+    def title(self) -> str:
+        """For the table."""
+        named = {size: name for name, size in FRAMES.items()}
+        what = {"network": "the bare network on {} by {}", "rgb": "{2} frame to RGB", "chroma": "{2} frame, Y to Cb and Cr"}
+        words = what[self.purpose].format(*self.size, named.get(self.size))
+        return f"TensorRT {self.precision}: {words}{', on the GPU' * self.resident}"
+
+    def prepare(self) -> Call:
+        """Open the model, and give back the call."""
+        return self.call(edgecolor.load(engine="tensorrt", precision=self.precision))
+
+    def call(self, colorizer: edgecolor.Colorizer) -> Call:
+        """The call, with an opened model."""
+        if self.purpose == "network":
+            return self._network(colorizer)
+        picture, engine = grey(*self.size), gpu_engine(colorizer)
+        out = tuple(np.zeros(shape, np.uint8) for _, shape in FRAME_OUTPUTS[self.purpose](*self.size))
+        y, into = (self._placed(picture, colorizer), tuple(self._placed(array, colorizer) for array in out))
+        if self.purpose == "chroma":
+            return lambda: colorizer.chroma_planes(y, out=(into[0], into[1]))
+        return (lambda: engine.frame("rgb", rgb_inputs(y), into)) if self.resident else (lambda: colorizer(picture))
+
+    def _network(self, colorizer: edgecolor.Colorizer) -> Call:
+        height, width = self.size
+        planes = np.zeros((1, 4, height, width), np.float32)
+        planes[0, 0] = np.random.default_rng(0).uniform(0, 100, (height, width))  # on zeros a GPU can be faster
+        engine, answer = gpu_engine(colorizer), np.zeros((1, 3, height // CELL, width // CELL), np.float32)
+        if not self.resident:
+            return lambda: engine.run(planes, "colors")
+        from edgecolor._trt_engine import network_profile
+
+        plan = engine._store.open("network", network_profile())
+        inputs, into = {"planes": self._placed(planes, colorizer)}, {"colors": self._placed(answer, colorizer)}
+        return lambda: plan.run(inputs, {"colors": answer.shape}, into)
+
+    def _placed(self, array: npt.NDArray[Any], colorizer: edgecolor.Colorizer) -> Any:
+        return OnGpu(array, gpu_engine(colorizer)._store.cuda) if self.resident else array
+
+
+class OnGpu:
+    """A copy of an array on the GPU, handed over as PyTorch and CuPy do."""
+
+    def __init__(self, array: npt.NDArray[Any], cuda: Cuda) -> None:
+        self.shape, self._dtype, self._cuda = array.shape, array.dtype, cuda
+        self._address = cuda.allocate(array.nbytes)
+        weakref.finalize(self, cuda.release, allocated=[self._address])
+        stream, pinned = cuda.stream(), cuda.pinned(array.nbytes)
+        pinned.host[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        cuda.upload(self._address, pinned.host, stream)
+        cuda.wait(stream)
+        cuda.release(stream=stream, pinned=[pinned])
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        place = {"data": (self._address, False), "strides": None, "version": 3}
+        return {"shape": self.shape, "typestr": self._dtype.str, **place}
+
+    def numpy(self) -> npt.NDArray[Any]:
+        """What it holds now."""
+        array = np.empty(self.shape, self._dtype)
+        stream, pinned = self._cuda.stream(), self._cuda.pinned(array.nbytes)
+        self._cuda.download(pinned.host, self._address, stream)
+        self._cuda.wait(stream)
+        array.reshape(-1).view(np.uint8)[:] = pinned.host
+        self._cuda.release(stream=stream, pinned=[pinned])
+        return array
+
+
+def gpu_works() -> list[GpuWork]:
+    """What is measured where TensorRT finds a GPU, each from and to the host, and all on the GPU."""
+    grid = grid_size(*FRAMES["1080p"])
+    works: list[tuple[Purpose, tuple[int, int]]] = [("network", (256, 256)), ("network", grid)]
+    works += [("rgb", size) for size in FRAMES.values()]
+    works += [("chroma", size) for size in FRAMES.values()]
+    return [
+        GpuWork(precision, purpose, size, resident)
+        for precision in GPU_PRECISIONS
+        for purpose, size in works
+        for resident in (False, True)
+    ]
+
 
 def gpu_cases() -> dict[str, Case]:
-    """What is measured where TensorRT finds a GPU: the network and whole frames, host copies counted."""
-    measured: dict[str, Case] = {}
-    for precision in ("fp16", "int8"):
-        title = f"TensorRT {precision}: "
-        measured[f"tensorrt-{precision}-network"] = Case(
-            f"{title}the bare network on 256 by 256", partial(_on_gpu, precision, _gpu_network)
-        )
-        for name, (height, width) in FRAMES.items():
-            rgb, chroma = partial(_gpu_rgb, height, width), partial(_gpu_chroma, height, width)
-            measured[f"tensorrt-{precision}-{name}-rgb"] = Case(f"{title}{name} frame to RGB", partial(_on_gpu, precision, rgb))
-            measured[f"tensorrt-{precision}-{name}-chroma"] = Case(
-                f"{title}{name} frame, Y to Cb and Cr", partial(_on_gpu, precision, chroma)
-            )
-    return measured
+    """The same as cases."""
+    return {work.name: Case(work.title, work.prepare, GPU_ROUNDS) for work in gpu_works()}
 
 
-def _on_gpu(precision: Precision, prepare: Callable[[edgecolor.Colorizer], Call]) -> Call:
-    return prepare(edgecolor.load(engine="tensorrt", precision=precision))
-
-
-def _gpu_network(colorizer: edgecolor.Colorizer) -> Call:
-    return reference_network(colorizer)
-
-
-def _gpu_rgb(height: int, width: int, colorizer: edgecolor.Colorizer) -> Call:
-    frame = grey(height, width)
-    return lambda: colorizer(frame)
-
-
-def _gpu_chroma(height: int, width: int, colorizer: edgecolor.Colorizer) -> Call:
-    frame = grey(height, width)
-    out = (np.empty((height // 2, width // 2), np.uint8), np.empty((height // 2, width // 2), np.uint8))
-    return lambda: colorizer.chroma_planes(frame, out=out)
+def gpu_engine(colorizer: edgecolor.Colorizer) -> Any:
+    """What runs it, a TensorRtEngine."""
+    return colorizer._engine
 
 
 def precisions(model: ModelName = "auto") -> list[Precision]:

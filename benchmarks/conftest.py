@@ -43,7 +43,7 @@ def measure(
         call, paces = case.prepare(), []
         call(), network()
         once = seconds(call) + seconds(network)
-        rounds = min(1000, max(5, round(request.config.getoption("seconds") / once)))
+        rounds = min(1000, max(case.rounds, round(request.config.getoption("seconds") / once)))
         benchmark.pedantic(call, setup=lambda: paces.append(seconds(network)), rounds=rounds)
         if benchmark.stats is not None:  # it is with --benchmark-disable
             measured = figures(benchmark.stats.stats.data, paces)

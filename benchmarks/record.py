@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ import numpy as np
 
 import edgecolor
 from benchmarks.cases import ROOT, Call
-from edgecolor._engine import why_not_tensorrt
+from edgecolor import _cuda
+from edgecolor._engine import choose_engine, why_not_tensorrt
 from edgecolor._models import find_model
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -66,33 +68,67 @@ def peak_rss_mb(case: str) -> float:
 
 def device() -> dict[str, Any]:
     """What the figures were measured on."""
-    name = _device_name()
-    if why_not_tensorrt() is None:
-        from edgecolor._cuda import open_cuda
-
-        name = f"{name} with {open_cuda().device.name}"
-    return {"name": name, "cores": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"}
+    cuda = _gpu()
+    found = {"name": _device_name(cuda), "cores": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}"}
+    return found | ({"processor": _processor(), "gpu": asdict(cuda.device)} if cuda else {})
 
 
 def versions() -> dict[str, str]:
     """Of everything that takes part."""
-    return {
+    found = {
         "edgecolor": edgecolor.__version__,
         "onnxruntime": version("onnxruntime"),
         "opencv": cv2.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
+    cuda = _gpu()
+    if cuda:
+        from edgecolor._trt import release, tensorrt
+
+        found |= {"tensorrt": release(tensorrt()), "binding": cuda.binding, "driver": _driver()}
+    if hasattr(cuda, "_call"):  # cuda-bindings
+        asked = {"cuda": "cudaRuntimeGetVersion", "cuda_of_driver": "cudaDriverGetVersion"}
+        numbers = {name: divmod(cuda._call("tell its version", function), 1000) for name, function in asked.items()}
+        found |= {name: f"{major}.{rest // 10}" for name, (major, rest) in numbers.items()}
+    return found
 
 
-def write(folder: Path, benchmarks: dict[str, Any]) -> Path:
-    """Write the figures of a run to ``folder/<device>.json``, beside those of other cases with the same model."""
-    model = find_model()
+def _gpu() -> Any:
+    """The GPU that TensorRT uses here, if any."""
+    if why_not_tensorrt() is not None:
+        return None
+    return _cuda.open_cuda()
+
+
+def _driver() -> str:
+    """The driver's version, on a Jetson the release of its system."""
+    tegra = Path("/etc/nv_tegra_release")
+    if tegra.exists():
+        return tegra.read_text(encoding="utf-8").splitlines()[0].strip("# ")
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own words
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.splitlines()[0].strip()
+
+
+def write(folder: Path, benchmarks: dict[str, Any], **sections: Any) -> Path:
+    """Write the figures of a run to ``folder/<device>.json``, beside those of other cases with the same model.
+
+    Args:
+        folder: Of the results.
+        benchmarks: Name of a case -> its figures.
+        sections: What else was found, beside the benchmarks.
+    """
+    model = find_model(engine=choose_engine("auto"))
     content: dict[str, Any] = {
         "device": device(),
         "versions": versions(),
         "model": {"name": model.model, "precision": model.precision, "sha256": model.network.sha256},
         "benchmarks": benchmarks,
+        **sections,
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = result_path(folder)
@@ -105,15 +141,21 @@ def write(folder: Path, benchmarks: dict[str, Any]) -> Path:
 
 
 def result_path(folder: Path) -> Path:
-    """The file for this device."""
-    name = re.sub(r"[^a-z0-9]+", "-", f"{_device_name()} {os.cpu_count()} cores".lower()).strip("-")
-    return folder / f"{name}.json"
+    """The file for this device: a GPU's where TensorRT finds one, since that is then what colours."""
+    cuda = _gpu()
+    words = _device_name(cuda) if cuda else f"{_device_name(cuda)} {os.cpu_count()} cores"
+    return folder / f"{re.sub(r'[^a-z0-9]+', '-', words.lower()).strip('-')}.json"
 
 
-def _device_name() -> str:
-    """The board's name where it has one, as a Jetson does, else the processor's."""
-    board, processors = Path("/proc/device-tree/model"), Path("/proc/cpuinfo")
+def _device_name(cuda: Any) -> str:
+    """The board's name where it has one, as a Jetson does, else the GPU's, else the processor's."""
+    board = Path("/proc/device-tree/model")
     if board.exists():
         return board.read_text(encoding="utf-8").strip("\0\n ")
+    return str(cuda.device.name) if cuda else _processor()
+
+
+def _processor() -> str:
+    processors = Path("/proc/cpuinfo")
     named = re.search(r"model name\s*:\s*(.+)", processors.read_text(encoding="utf-8")) if processors.exists() else None
     return named[1].strip() if named else platform.processor() or platform.machine()

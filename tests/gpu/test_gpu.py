@@ -16,6 +16,7 @@ import pytest
 from fakes import Picture, assert_lightness_kept, mean_error, tripled
 
 import edgecolor
+from benchmarks.cases import OnGpu, gpu_engine
 from edgecolor._engine import why_not_tensorrt
 from edgecolor._plans import FOLDER_VARIABLE
 
@@ -84,3 +85,15 @@ def test_all_shapes_are_served(gpu_colorizer: edgecolor.Colorizer) -> None:
     for shape in ((1, 1), (1, 700), (700, 1), (479, 853), (720, 1280), (1280, 720), (2160, 3840)):
         picture = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
         assert gpu_colorizer(picture).shape == (*shape, 3)
+
+
+def test_frames_on_the_gpu_come_out_as_from_the_host(gpu_colorizer: edgecolor.Colorizer, greys: dict[str, Picture]) -> None:
+    frame, cuda = _frame(greys["astronaut"]), gpu_engine(gpu_colorizer)._store.cuda
+    wanted = gpu_colorizer.chroma_planes(frame)
+    y: Any = OnGpu(frame, cuda)
+    out: Any = tuple(OnGpu(np.zeros_like(plane), cuda) for plane in wanted)
+    for _ in range(3):  # plainly, recorded, replayed
+        gpu_colorizer.chroma_planes(y, out=out)
+        for plane, right in zip(out, wanted, strict=True):
+            np.testing.assert_array_equal(plane.numpy(), right)
+    np.testing.assert_array_equal(gpu_colorizer(y), gpu_colorizer(frame))
