@@ -30,6 +30,8 @@ READ = (*FORMATS, ".heic", ".heif", ".gif", ".jxl")
 class _Job:
     """One photograph, and where its colours go."""
 
+    given: Path
+    """The photograph, or the folder that it was found in."""
     source: Path
     target: Path
     confidence: Path | None
@@ -53,7 +55,12 @@ def add_image_command(
         help="how many times finer to look, per side: more for crowds and streets (default: as the picture gains by it)",
     )
     image.add_argument("--depth", choices=get_args(Depth), default="auto", help="bits of a channel (default: the source's)")
-    image.add_argument("--compression", choices=get_args(Compression), default="auto", help="of a TIFF (default: the source's)")
+    image.add_argument(
+        "--compression",
+        choices=get_args(Compression),
+        default="auto",
+        help="of a TIFF (default: the source's); zstd and webp only where libvips has them",
+    )
     names = ", ".join(get_args(ProfileName))
     image.add_argument("--profile", default="srgb", metavar="RGB", help=f"{names}, or the file of one (default: srgb)")
     image.add_argument(
@@ -77,14 +84,11 @@ def _image(options: argparse.Namespace) -> int:
     colorizer = options.open_colorizer(options)
     chosen = {name: getattr(options, name) for name in ("depth", "compression", "profile")} | options.steering(options)
     chosen["detail"] = "auto" if options.detail == "auto" else int(options.detail)
-    if options.out_dir:
-        make_folder(options.out_dir)
-    for job in jobs:
-        if options.out_dir:
-            make_folder(job.target.parent)
-        if job.confidence is not None and _is_many(options):
-            make_folder(job.confidence.parent)
+    _make_folders(options, jobs)
     failures = 0
+    for folder in set(options.sources) - {job.given for job in jobs}:
+        options.complain(f"{folder} holds no photographs; their names end in {', '.join(READ)}")
+        failures += 1
 
     def work(job: _Job) -> Record:
         with bars.file(job.source) as progress:
@@ -108,6 +112,16 @@ def _image(options: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
+def _make_folders(options: argparse.Namespace, jobs: list[_Job]) -> None:
+    if options.out_dir:
+        make_folder(options.out_dir)
+    for job in jobs:
+        if options.out_dir:
+            make_folder(job.target.parent)
+        if job.confidence is not None and _is_many(options):
+            make_folder(job.confidence.parent)
+
+
 def _planned(options: argparse.Namespace) -> list[_Job]:
     """All photographs with their targets, none written twice or over another."""
     many = _is_many(options)
@@ -116,7 +130,7 @@ def _planned(options: argparse.Namespace) -> list[_Job]:
     folders = [source for source in options.sources if source.is_dir()]
     if folders and not options.out and not options.out_dir:
         options.usage_error(f"{folders[0]} is a folder; say where its photographs go with --out-dir")
-    jobs = [_job(source, place, options) for given in options.sources for source, place in _found(given, options)]
+    jobs = [_job(given, source, place, options) for given in options.sources for source, place in _found(given, options)]
     _check_places(options, jobs)
     return jobs
 
@@ -158,7 +172,7 @@ def _found(given: Path, options: argparse.Namespace) -> Iterator[tuple[Path, Pat
             yield path, below
 
 
-def _job(source: Path, place: Path, options: argparse.Namespace) -> _Job:
+def _job(given: Path, source: Path, place: Path, options: argparse.Namespace) -> _Job:
     suffix = source.suffix if source.suffix.lower() in FORMATS else ".png"
     if options.format:
         suffix = f".{options.format}"
@@ -171,7 +185,7 @@ def _job(source: Path, place: Path, options: argparse.Namespace) -> _Job:
     confidence = options.confidence
     if confidence is not None and _is_many(options):
         confidence = confidence / place.with_name(f"{target.name}.png")
-    return _Job(source, Path(target), confidence)
+    return _Job(given, source, Path(target), confidence)
 
 
 @contextmanager

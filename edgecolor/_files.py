@@ -24,7 +24,7 @@ def whole_file(target: Path) -> Iterator[Path]:
     Raises:
         SourceError: It cannot be written, or someone else is writing it.
     """
-    partial = target.with_name(f".{hashlib.sha256(target.name.encode()).hexdigest()[:8]}.partial{target.suffix}")
+    partial = target.with_name(f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]}.partial{target.suffix}")
     try:
         with partial.open("ab") as held:
             try:

@@ -96,10 +96,10 @@ def color_file(
     count = len(file.pages)
     if count > 1 and not format_of(target).pages:
         raise ImageError(f"{source} has {count} pages, {target.suffix} holds one; write a .tif")
-    maps = [_numbered(order.confidence, number, count) for number in range(count)] if order.confidence else []
+    maps = [numbered(order.confidence, number, count) for number in range(count)] if order.confidence else []
     for path in maps:
         check_map(source, target, path)
-    big = sum(_bytes(page, target, order) for page in file.pages) > BIG_BYTES
+    big = file.big or sum(_bytes(page, target, order) for page in file.pages) > BIG_BYTES
     sure = []
     with whole_file(target) as first, _scrap(first) as further:
         for number, page in enumerate(file.pages):
@@ -216,7 +216,8 @@ def _is_pyramid(file: Source) -> bool:
     return len(file.directories) > len(file.pages) or any(330 in tags for tags in file.directories)
 
 
-def _numbered(path: Path, number: int, count: int) -> Path:
+def numbered(path: Path, number: int, count: int) -> Path:
+    """Where the map of confidence of a page goes, counted from 0, of so many."""
     return path if count == 1 else path.with_name(f"{path.stem}-{number + 1}{path.suffix}")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from edgecolor._errors import ImageError, SourceError
 from edgecolor._grid import upright
 from edgecolor._icc import grey_tone, kind
 from edgecolor._luma import Luma, Tone, read_luma
-from edgecolor._tiff import Tags, TiffError, plain_rows, read_directories
+from edgecolor._tiff import Tags, TiffError, is_big, plain_rows, read_directories
 from edgecolor._vips import load_vips, reason
 
 if TYPE_CHECKING:
@@ -36,6 +38,12 @@ STRIP_BYTES = 1 << 20
 
 _FLOAT_PEAK_MAX = 16.0
 """Float files above it hold 8- or 16-bit values; below it, what exceeds 1 is an error, not a scale."""
+
+_LAB = (8, 9, 10)
+"""PhotometricInterpretation of CIE, ICC and ITU L*a*b*."""
+
+_FLOATS, _OTHER_NUMBERS = 3, {2: "signed whole numbers", 5: "complex whole numbers", 6: "complex floats"}
+"""SampleFormat."""
 
 _TILE_WIDTH = 322
 """The tag that says that a page lies in tiles."""
@@ -68,6 +76,14 @@ class Page:
     """From 0, as libvips counts; reduced versions count too."""
     tags: Tags | None = None
     """Of the page's directory, where the file is a TIFF."""
+    place: tuple[int, int] = (1, 1)
+    """Which of how many pages, from 1, reduced versions left out."""
+
+    @property
+    def name(self) -> str:
+        """For errors."""
+        number, count = self.place
+        return f"page {number} of {count} of {self.path}" if count > 1 else str(self.path)
 
     @cached_property
     def header(self) -> pyvips.Image:
@@ -108,7 +124,7 @@ class Page:
         try:
             return grey_tone(self._profile, 256 if self.dtype == "uint8" else 65536)
         except ImageError as error:
-            raise ImageError(f"{self.path} cannot be coloured: {error}") from error
+            raise ImageError(f"{self.name} cannot be coloured: {error}") from error
 
     def strips(self) -> Iterator[Strip]:
         """The whole page, top to bottom.
@@ -120,7 +136,10 @@ class Page:
             colors, alpha = (codes[..., :-1], codes[..., -1]) if self.has_alpha else (codes, None)
             if colors.ndim == 3 and colors.shape[2] == 1:
                 colors = colors[..., 0]
-            picture = read_luma(self._unit(colors)).picture
+            try:
+                picture = read_luma(self._unit(colors)).picture
+            except ImageError as error:
+                raise ImageError(f"{self.name} cannot be coloured: {error}") from error
             yield Strip(Luma(picture, self.tone, top), None if alpha is None else self._unit(alpha))
 
     def _codes(self) -> Iterator[tuple[int, Picture]]:
@@ -133,11 +152,11 @@ class Page:
             yield from ((top, self._held[top : top + count]) for top in range(0, height, count))
             return
         dtype = np.dtype(self.dtype)
-        with _named(self.path):
+        with _named(self.name):
             image = self._flat(self._opened())
         count = max(1, STRIP_BYTES // (width * image.bands * dtype.itemsize))
         spans = [(top, min(count, height - top)) for top in range(0, height, count)]
-        with _named(self.path), self.path.open("rb") as file:
+        with _named(self.name), self.path.open("rb") as file:
             plain = plain_rows(file, self.number, self.tags) if self.tags else None
             if plain is not None:
                 yield from ((top, plain.read(file, top, rows)) for top, rows in spans)
@@ -153,18 +172,18 @@ class Page:
         header = self.header
         if header.height * header.width * header.bands * np.dtype(self.dtype).itemsize > HELD_BYTES:
             return None
-        with _named(self.path):
+        with _named(self.name):
             codes: Picture = self._flat(self._opened()).numpy()
         return codes.reshape(*self.size, -1)
 
     def _opened(self) -> pyvips.Image:
-        import pyvips
-
+        vips = load_vips()
         page = {"page": self.number} if self.number else {}
         # of a tile that cannot be read, libvips (8.18) only warns, and makes it black; strips and other files it refuses
         fail_on = "warning" if self.tags and _TILE_WIDTH in self.tags else "error"
-        with _named(self.path):
-            return pyvips.Image.new_from_file(str(self.path), access="sequential", fail_on=fail_on, **page)
+        with _named(self.name):
+            source = vips.Source.new_from_file(os.fsencode(self.path))  # a name, whatever its bytes and brackets
+            return vips.Image.new_from_source(source, "", access="sequential", fail_on=fail_on, **page)
 
     def _flat(self, image: pyvips.Image) -> pyvips.Image:
         """Grey as it is, or sRGB, and alpha; 8, 16 bits or float."""
@@ -198,7 +217,7 @@ class Page:
     @cached_property
     def _white(self) -> int:
         """Of a float page."""
-        with _named(self.path):
+        with _named(self.name):
             peak = float(self._opened().max())
         if not np.isfinite(peak) or peak <= _FLOAT_PEAK_MAX:
             return 1
@@ -214,6 +233,8 @@ class Source:
     """In their order, at least one."""
     directories: tuple[Tags, ...] = ()
     """Of a TIFF: all, also those of reduced versions."""
+    big: bool = False
+    """Whether it is a BigTIFF."""
 
 
 def open_source(path: Path) -> Source:
@@ -228,18 +249,21 @@ def open_source(path: Path) -> Source:
         with path.open("rb") as file:
             if not file.read(1):
                 raise ImageError(f"{path} is empty")
-            directories = _directories(path, file)
+            directories, big = _directories(path, file), is_big(file)
     except OSError as error:
         raise SourceError(f"cannot read {path}: {error.strerror or error}") from error
     wholes = [number for number, tags in enumerate(directories) if not _is_reduced(tags)]
-    pages = tuple(Page(path, number, directories[number]) for number in wholes) or (Page(path, 0),)
+    count = len(wholes)
+    pages = tuple(Page(path, number, directories[number], (n, count)) for n, number in enumerate(wholes, 1)) or (Page(path, 0),)
     for page in pages:
+        if page.tags and (why := _unsupported(page.tags)):
+            raise ImageError(f"{page.name} is not supported: it holds {why}; convert it to 8 or 16 bits of grey or RGB")
         height, width = page.size
         if height * width > PIXELS_MAX:
             raise ImageError(
-                f"{path} claims {width} by {height} pixels, more than {PIXELS_MAX:,}; it is damaged, or not a scan"
+                f"{page.name} claims {width} by {height} pixels, more than {PIXELS_MAX:,}; it is damaged, or not a scan"
             )
-    return Source(path, pages, tuple(directories))
+    return Source(path, pages, tuple(directories), big)
 
 
 def read_picture(source: str | Path) -> Picture:
@@ -260,14 +284,19 @@ def read_picture(source: str | Path) -> Picture:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def _named(name: str) -> Iterator[None]:
     import pyvips
 
     try:
         yield
     except (pyvips.Error, TiffError) as error:
         why = str(error) if isinstance(error, TiffError) else reason(error)
-        raise ImageError(f"{path} is not a picture that can be read, or is damaged: {why}") from error
+        if missing := re.search(r"(\w+) compression support is not configured|Compression scheme (\d+)", str(error)):
+            packing = missing[1] or f"TIFF compression {missing[2]}"
+            raise ImageError(
+                f"{name} is packed with {packing}, which this libvips cannot read; convert it to deflate"
+            ) from error
+        raise ImageError(f"{name} is not a picture that can be read, or is damaged: {why}") from error
 
 
 def _directories(path: Path, file: IO[bytes]) -> list[Tags]:
@@ -279,6 +308,22 @@ def _directories(path: Path, file: IO[bytes]) -> list[Tags]:
         return read_directories(file)
     except TiffError as error:
         raise ImageError(f"{path} is not a picture that can be read, or is damaged: {error}") from error
+
+
+def _unsupported(tags: Tags) -> str:
+    """What a TIFF page holds that libvips does not read, or takes for something else; empty if nothing."""
+
+    def first(number: int) -> int:
+        return (tags[number].numbers or [0])[0] if number in tags else 1
+
+    bits, form = first(258), first(339)
+    if first(262) in _LAB:
+        return "CIE L*a*b*"
+    if form in _OTHER_NUMBERS:
+        return f"{_OTHER_NUMBERS[form]} of {bits} bits"
+    if form == _FLOATS:
+        return "" if bits in (16, 32) else f"floats of {bits} bits"
+    return "" if bits in (1, 2, 4, 8, 16) else f"whole numbers of {bits} bits"
 
 
 def _is_reduced(tags: Tags) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import queue
-import re
 import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,8 +20,19 @@ from edgecolor._errors import ImageError, SourceError
 from edgecolor._files import whole_file
 from edgecolor._icc import rgb_profile
 from edgecolor._source import Page
-from edgecolor._tiff import Tags, add_tags, described, exif_block, exif_tags, header, press_block, press_tags
-from edgecolor._vips import load_vips, reason
+from edgecolor._tiff import (
+    Tags,
+    add_tags,
+    described,
+    exif_block,
+    exif_tags,
+    header,
+    noted_text,
+    press_block,
+    press_tags,
+    with_text,
+)
+from edgecolor._vips import copy_field, fields, load_vips, reason, writes_tiff
 
 if TYPE_CHECKING:
     import pyvips
@@ -87,9 +97,7 @@ _KEPT = (
     "iptc",
     "photoshop",
     "resolution-unit",
-    "image-description",
     "orientation",
-    "png-comment",
     "jpeg-comment",
 )
 """Beginnings of the names of libvips's metadata that belong to the picture, not to its encoding."""
@@ -97,12 +105,24 @@ _KEPT = (
 _ADDED_AS_TAGS = ("exif", "iptc", "photoshop")
 """Of these, what libvips does not write into TIFF, or not right."""
 
-_EXIF_DESCRIPTION = "exif-ifd0-ImageDescription"
+_DESCRIPTION = 270
 
-_SQUARE = str.maketrans("()", "[]")
+_RESOLUTION = frozenset({282, 283, 296})
+"""Both resolutions and their unit. libvips knows no other units than its own, and invents what is not there."""
+
+_EXTRA_SAMPLES = 338
+_PREMULTIPLIED = [1]
+"""Of ExtraSamples: colours are given as they are on black."""
+
+_SMALL_BYTES = 4096
+"""Of a TIFF's tag that still goes into an EXIF block, which must not become longer than the next."""
 
 _SEGMENT_BYTES = 65000
 """Of a JPEG's EXIF block."""
+
+_PNG_MARK, _PNG_TEXTS, _PNG_XMP = b"\x89PNG\r\n\x1a\n", (b"tEXt", b"zTXt", b"iTXt"), b"XML:com.adobe.xmp\0"
+_PNG_TEXT_BYTES = 8 << 20
+"""Of one text; libpng, too, refuses longer ones."""
 
 _EMPTY_XMP = (
     b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -125,7 +145,7 @@ class Saving:
     depth: Depth = "auto"
     """Bits of a channel, or "float"."""
     compression: Compression = "auto"
-    """Of TIFF."""
+    """Of TIFF. Not every libvips has "zstd" and "webp"."""
 
     def __post_init__(self) -> None:
         for name, value, choices in (
@@ -254,7 +274,8 @@ def writing(result: Result, path: Path) -> Iterator[Callable[[Picture], None]]:
 
     def save() -> None:
         image = vips.Image.new_from_source(source, "", access="sequential", fail_on="error")
-        _dressed(image, result).write_to_file(str(path), **_options(result))
+        target = vips.Target.new_to_file(os.fsencode(path))  # a name, whatever its bytes
+        _dressed(image, result).write_to_target(target, path.suffix, **_options(result))
 
     with ThreadPoolExecutor(1, "edgecolor-write") as pool:
         saved = pool.submit(save)
@@ -267,7 +288,9 @@ def writing(result: Result, path: Path) -> Iterator[Callable[[Picture], None]]:
         finally:
             feed.end(saved)  # after a failure, or libvips would wait for ever
     if format_of(result.target).pages:
-        add_tags(path, _tags(result.like))
+        add_tags(path, _tags(result), _RESOLUTION if result.like and result.like.tags else frozenset())
+    elif result.like and result.target.suffix.lower() == ".png":
+        _add_texts(path, _png_texts(result.like.path))
 
 
 class _Feed:
@@ -342,16 +365,25 @@ def _options(result: Result) -> dict[str, Any]:
     return options
 
 
-def _tiff_options(result: Result) -> dict[str, Any]:
-    like = result.like.tags if result.like else None
-    numbers = {number: tag.numbers for number, tag in (like or {}).items() if number in (259, 317, 322, 323, 330)}
+def _compression(result: Result, held: int | None) -> str:
+    """Of a TIFF: the one asked for, else the one ``held`` by the source, if it can."""
+    eight_bits = result.dtype == "uint8"
     compression: str = result.saving.compression
     if compression == "auto":
-        compression = _COMPRESSIONS.get(numbers.get(259, [1])[0], "deflate") if like else "deflate"
-        if compression in ("jpeg", "webp") and result.dtype != "uint8":
+        compression = "deflate" if held is None else _COMPRESSIONS.get(held, "deflate")
+        if compression in ("jpeg", "webp") and not eight_bits:
             compression = "deflate"
-    if compression in ("jpeg", "webp") and result.dtype != "uint8":
+    if compression in ("jpeg", "webp") and not eight_bits:
         raise ImageError(f"{compression} compression holds 8 bits only, not {result.dtype}; ask for deflate, or a depth of 8")
+    if not writes_tiff(compression):
+        raise ImageError(f"cannot write {compression}: this libvips was built without it; ask for deflate or lzw")
+    return compression
+
+
+def _tiff_options(result: Result) -> dict[str, Any]:
+    like = result.like.tags if result.like else None
+    numbers = {number: tag.numbers for number, tag in (like or {}).items() if number in (259, 317, 322, 323, 330, 338)}
+    compression = _compression(result, numbers.get(259, [1])[0] if like else None)
     options: dict[str, Any] = {"compression": compression}
     if compression in ("lzw", "deflate", "zstd"):
         kept = compression == _COMPRESSIONS.get(numbers.get(259, [0])[0])
@@ -360,6 +392,8 @@ def _tiff_options(result: Result) -> dict[str, Any]:
             options["predictor"] = "horizontal"
     if compression == "jpeg":
         options["Q"] = 92
+    if result.bands == 4 and numbers.get(_EXTRA_SAMPLES) == _PREMULTIPLIED:
+        options["premultiply"] = True  # libvips has divided by it where it read the page
     if 322 in numbers and 323 in numbers:
         options |= {"tile": True, "tile_width": numbers[322][0], "tile_height": numbers[323][0]}
         options |= {"pyramid": True, "subifd": 330 in numbers} if result.pyramid else {}
@@ -377,59 +411,57 @@ def _dressed(image: pyvips.Image, result: Result) -> pyvips.Image:
     kinds = {"uint8": ("b-w", "srgb"), "uint16": ("grey16", "rgb16"), "float32": ("b-w", "scrgb")}
     image = image.copy(interpretation=kinds[result.dtype][color])
     for name in image.get_fields():
-        if name.startswith(_KEPT):
+        if name.startswith((*_KEPT, "image-description")):
             image.remove(name)
     if result.like is not None:
-        image = _informed(image, result.like, format_of(result.target))
+        image = _informed(image, result.like, result)
     blob = load_vips().GValue.blob_type
     if result.profile:
         image.set_type(blob, "icc-profile-data", result.profile)
     if result.note:
-        _add_note(image, result.note)
+        packet = bytes(image.get("xmp-data")) if image.get_typeof("xmp-data") else _EMPTY_XMP
+        image.set_type(blob, "xmp-data", noted_xmp(packet, result.note))
     if not format_of(result.target).turns and image.get_typeof("orientation"):
         image = image.copy_memory().autorot()
     return image
 
 
-def _informed(image: pyvips.Image, like: Page, form: Format) -> pyvips.Image:
+def _informed(image: pyvips.Image, like: Page, result: Result) -> pyvips.Image:
     """With the metadata of a page, as the format takes it."""
-    value = load_vips().GValue
+    form = format_of(result.target)
     image = image.copy(xres=like.header.xres, yres=like.header.yres)
-    origins = [like.header]
-    if like.tags and not form.pages:
-        origins.append(_with_exif(exif_block(described(like.tags))))
-    for origin in origins:
-        for name in origin.get_fields():
-            if name.startswith(_KEPT) and not (form.pages and name.startswith(_ADDED_AS_TAGS)):
-                image.set_type(origin.get_typeof(name), name, origin.get(name))
+    for name in fields(like.header):
+        if name.startswith(_KEPT) and not (form.pages and name.startswith(_ADDED_AS_TAGS)):
+            copy_field(like.header, image, name)
+    block = b"" if form.pages else _exif(like, result.note)
+    if 0 < len(block) <= _SEGMENT_BYTES:
+        origin = _with_exif(block)
+        for name in fields(origin):
+            if name.startswith("exif"):
+                copy_field(origin, image, name)
     if like.tags and form is _JPEG and (press := press_block(like.tags)):
-        image.set_type(value.blob_type, "iptc-data", press)
+        image.set_type(load_vips().GValue.blob_type, "iptc-data", press)
     elif like.tags:
         image.remove("iptc-data")
-    if not image.get_typeof("image-description") and like.header.get_typeof(_EXIF_DESCRIPTION):
-        image.set_type(value.gstr_type, "image-description", _plain(str(like.header.get(_EXIF_DESCRIPTION))))
     return image
+
+
+def _exif(like: Page, note: str) -> bytes:
+    """The EXIF block of a page, with the note in its description. libvips leaves alone what it finds in a block."""
+    if like.tags:
+        tags = described(like.tags)
+        block = exif_block({number: tag for number, tag in tags.items() if tag.below or len(tag.data) <= _SMALL_BYTES})
+    else:
+        block = bytes(like.header.get("exif-data")) if like.header.get_typeof("exif-data") else exif_block({})
+        tags = exif_tags(block)
+    return with_text(block, _DESCRIPTION, noted_text(tags.get(_DESCRIPTION), note)) if note else block
 
 
 def _with_exif(block: bytes) -> pyvips.Image:
     """A picture that has this EXIF block: libvips takes blocks apart where it reads them, and only there."""
     vips = load_vips()
     dot: bytes = vips.Image.black(1, 1).jpegsave_buffer()
-    if len(block) > _SEGMENT_BYTES:
-        return vips.Image.new_from_buffer(dot, "")
     return vips.Image.new_from_buffer(dot[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + dot[2:], "")
-
-
-def _add_note(image: pyvips.Image, note: str) -> None:
-    """Say it where people look (the description), and where programs do (XMP)."""
-    value = load_vips().GValue
-    for name in ("image-description", _EXIF_DESCRIPTION):  # TIFF's own, and that of the others
-        own = _plain(str(image.get(name))) if image.get_typeof(name) else ""
-        text = own if note in own else "; ".join(filter(None, (own, note)))
-        # libvips cuts EXIF text at its first bracket, taking the rest for its own remark
-        image.set_type(value.gstr_type, name, text.translate(_SQUARE) if name == _EXIF_DESCRIPTION else text)
-    packet = bytes(image.get("xmp-data")) if image.get_typeof("xmp-data") else _EMPTY_XMP
-    image.set_type(value.blob_type, "xmp-data", noted_xmp(packet, note))
 
 
 def noted_xmp(packet: bytes, note: str) -> bytes:
@@ -446,21 +478,44 @@ def noted_xmp(packet: bytes, note: str) -> bytes:
     return head + added + end + rest
 
 
-def _tags(like: Page | None) -> Tags:
-    """What goes into a TIFF besides what libvips writes."""
+def _tags(result: Result) -> Tags:
+    """What goes into a TIFF besides what libvips writes, or in place of it."""
+    like = result.like
     if like is None:
         return {}
-    if like.tags:
-        return described(like.tags)
     tags: Tags = {}
-    if like.header.get_typeof("exif-data"):
+    if like.tags:
+        tags = described(like.tags) | {number: tag for number, tag in like.tags.items() if number in _RESOLUTION}
+        extra = like.tags.get(_EXTRA_SAMPLES)
+        if result.bands == 4 and extra and extra.count == 1:
+            tags[_EXTRA_SAMPLES] = extra
+    if not like.tags and like.header.get_typeof("exif-data"):
         tags |= exif_tags(bytes(like.header.get("exif-data")))
-    if like.header.get_typeof("iptc-data"):
+    if not like.tags and like.header.get_typeof("iptc-data"):
         tags |= press_tags(bytes(like.header.get("iptc-data")))
-    return tags
+    return tags | {_DESCRIPTION: noted_text(tags.get(_DESCRIPTION), result.note)} if result.note else tags
 
 
-def _plain(shown: str) -> str:
-    """EXIF text without what libvips shows behind it: itself again, its type and length in brackets."""
-    found = re.fullmatch(r"(.*) \(\1, \w+, \d+ components, \d+ bytes\)", shown, re.DOTALL)
-    return found[1] if found else shown
+def _png_texts(path: Path) -> bytes:
+    """The chunks of text of a PNG, byte for byte, but XMP. libvips makes all of them Latin-1."""
+    found = b""
+    with path.open("rb") as file:
+        if file.read(8) != _PNG_MARK:
+            return found
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if kind not in _PNG_TEXTS or length > _PNG_TEXT_BYTES:
+                file.seek(length + 4, os.SEEK_CUR)
+                continue
+            body = file.read(length + 4)
+            found += b"" if body.startswith(_PNG_XMP) else head + body
+    return found
+
+
+def _add_texts(path: Path, chunks: bytes) -> None:
+    """Put chunks before the last of a PNG, which says that it ends."""
+    with path.open("r+b") as file:
+        file.seek(-12, os.SEEK_END)
+        end = file.read()
+        file.seek(-12, os.SEEK_END)
+        file.write(chunks + end)

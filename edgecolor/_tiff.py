@@ -28,9 +28,22 @@ _POINTS_TO_TAGS = frozenset({330, 34665, 34853, 40965})
 """SubIFDs, EXIF, GPS, Interoperability: places of further directories."""
 
 ENCODING = frozenset({254, 255, *range(256, 260), 262, 263, 264, 265, 266, *range(273, 285), 288, 289, 290, 291, 292, 293, 296})
-ENCODING |= {301, *range(317, 326), 330, *range(332, 348), *range(512, 522), *range(529, 533), 700, 34675}
+ENCODING |= {
+    301,
+    *range(317, 326),
+    330,
+    *range(332, 337),
+    *range(338, 343),
+    346,
+    347,
+    *range(512, 522),
+    *range(529, 533),
+    700,
+    34675,
+}
 """Tags of how pixels are stored, and those that libvips itself writes: orientation, resolution, XMP, profile."""
 
+_EXIF_MARK = b"Exif\0\0"
 _IPTC, _PHOTOSHOP = 33723, 34377
 _PRESS_MARK = b"Photoshop 3.0\0"
 _IPTC_MARK = b"8BIM\x04\x04\0\0"
@@ -73,6 +86,12 @@ Tags = dict[int, Tag]
 """Of one directory, by number."""
 
 
+def is_big(file: IO[bytes]) -> bool:
+    """Whether a file is a BigTIFF, whose places take 8 bytes."""
+    file.seek(0)
+    return file.read(4) in (b"II+\0", b"MM\0+")
+
+
 def read_directories(file: IO[bytes]) -> list[Tags]:
     """The tags of every directory of a TIFF file or block, without the places of its pixels.
 
@@ -82,7 +101,9 @@ def read_directories(file: IO[bytes]) -> list[Tags]:
     form, offset = _start(file)
     directories: list[Tags] = []
     seen = set()
-    while offset and offset not in seen:
+    while offset:
+        if offset in seen:
+            raise TiffError(f"its directory {len(directories)} leads back to one before it")
         seen.add(offset)
         entries, offset = _entries(file, form, offset)
         directories.append(_tags(file, form, entries))
@@ -152,18 +173,37 @@ def described(tags: Tags) -> Tags:
 
 def exif_tags(block: bytes) -> Tags:
     """What an EXIF block, as libvips holds it, says about the picture; nothing if it is damaged."""
+    file = io.BytesIO(block.removeprefix(_EXIF_MARK))
     try:
-        directories = read_directories(io.BytesIO(block.removeprefix(b"Exif\0\0")))
+        form, offset = _start(file)
+        return described(_tags(file, form, _entries(file, form, offset)[0]))
     except TiffError:
         return {}
-    return described(directories[0]) if directories else {}
 
 
 def exif_block(tags: Tags) -> bytes:
     """The EXIF block that holds these tags."""
     file = io.BytesIO(b"II*\0" + bytes(4))
     _write_directory(file, _CLASSIC, _NO_ENTRIES, tags, 4)
-    return b"Exif\0\0" + file.getvalue()
+    return _EXIF_MARK + file.getvalue()
+
+
+def with_text(block: bytes, number: int, text: Tag) -> bytes:
+    """An EXIF block with this text in its first directory, all else where it was; as it is if it is damaged."""
+    file = io.BytesIO(block.removeprefix(_EXIF_MARK))
+    try:
+        _put_tags(file, {number: text}, frozenset())
+    except TiffError:
+        return block
+    return _EXIF_MARK + file.getvalue()
+
+
+def noted_text(text: Tag | None, note: str) -> Tag:
+    """A description with a note behind what it says, in any encoding. What programs read, JSON and XML, stays as it is."""
+    own = text.data.rstrip(b"\0") if text else b""
+    if note.encode() in own or own.lstrip().startswith((b"{", b"<")):
+        return Tag(2, own + b"\0")
+    return Tag(2, b"; ".join(filter(None, (own, note.encode()))) + b"\0")
 
 
 def press_tags(block: bytes) -> Tags:
@@ -189,15 +229,18 @@ def press_block(tags: Tags) -> bytes:
     return _PRESS_MARK + _IPTC_MARK + len(data).to_bytes(4, "big") + data + bytes(len(data) % 2)
 
 
-def add_tags(path: Path, tags: Tags) -> None:
-    """Add tags to the first directory of a file written by libvips. Those it has stay as they are."""
+def add_tags(path: Path, tags: Tags, without: frozenset[int] = frozenset()) -> None:
+    """Add tags to the first directory of a file written by libvips, in place of those it has, and take others out."""
     with path.open("r+b") as file:
-        form, offset = _start(file)
-        entries, following = _entries(file, form, offset)
-        held = {entry.number for entry in entries}
-        new = {number: tag for number, tag in tags.items() if number not in held}
-        if new:
-            _write_directory(file, form, (entries, following), new, form.first)
+        _put_tags(file, tags, without)
+
+
+def _put_tags(file: IO[bytes], tags: Tags, without: frozenset[int]) -> None:
+    form, offset = _start(file)
+    entries, following = _entries(file, form, offset)
+    left = [entry for entry in entries if entry.number not in without | tags.keys()]
+    if tags or len(left) < len(entries):
+        _write_directory(file, form, (left, following), tags, form.first)
 
 
 def add_page(path: Path, page: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from edgecolor._errors import SourceError
@@ -28,10 +29,41 @@ def load_vips() -> Any:
     return pyvips
 
 
+@cache
+def writes_tiff(compression: str) -> bool:
+    """Whether this libvips has a compression of TIFF, which it says only when it writes one."""
+    vips = load_vips()
+    try:
+        vips.Image.black(1, 1, bands=3).tiffsave_buffer(compression=compression)
+    except vips.Error:
+        return False
+    return True
+
+
 def reason(error: pyvips.Error) -> str:
     """What libvips says last, which is what it began with."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else "unknown reason"
+
+
+def fields(image: pyvips.Image) -> list[str]:
+    """The names of its metadata, also where pyvips cannot read one: the keyword of a PNG's text may be in any encoding."""
+    vips = load_vips()
+    names = vips.vips_lib.vips_image_get_fields(image.pointer)
+    found: list[str] = []
+    while names[len(found)] != vips.ffi.NULL:
+        found.append(vips.ffi.string(names[len(found)]).decode(errors="replace"))
+        vips.glib_lib.g_free(names[len(found) - 1])
+    vips.glib_lib.g_free(names)
+    return found
+
+
+def copy_field(origin: pyvips.Image, image: pyvips.Image, name: str) -> None:
+    """Give an image what another says under a name, byte for byte: pyvips would take any text for UTF-8."""
+    vips = load_vips()
+    value = vips.GValue()
+    if not vips.vips_lib.vips_image_get(origin.pointer, name.encode(), value.pointer):
+        vips.vips_lib.vips_image_set(image.pointer, name.encode(), value.pointer)
 
 
 def hold_few_rows() -> None:

@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from edgecolor._colorizer import Colorizer, load
-from edgecolor._errors import EdgecolorError
 from edgecolor._files import make_folder
+from edgecolor._image import numbered
 
 if TYPE_CHECKING:
     from edgecolor._engine import EngineName
@@ -78,16 +78,21 @@ def color(
 def colored_by(
     colorizer: Colorizer, source: str | PathLike[str], target: str | PathLike[str], *, skip_existing: bool, **options: Any
 ) -> Record:
-    """The same with a colorizer that is open; ``skip_existing`` passes over what is there."""
+    """The same with a colorizer that is open; ``skip_existing`` passes over what is there, with its confidence if wanted."""
     record = Record(source=fspath(source), target=fspath(target), status="coloured", seconds=0.0, error="")
     begin = time.monotonic()
-    if skip_existing and Path(target).exists():
+    if skip_existing and Path(target).exists() and _has_map(options.get("confidence")):
         return record | {"status": "skipped"}
     try:
         colorizer.image(source, target, **options)
-    except (EdgecolorError, OSError) as error:
-        record |= {"status": "failed", "error": str(error)}
+    except Exception as error:  # noqa: BLE001  # whatever it is, it must not stop the others
+        record |= {"status": "failed", "error": str(error) or type(error).__name__}
     return record | {"seconds": round(time.monotonic() - begin, 3)}
+
+
+def _has_map(path: str | PathLike[str] | None) -> bool:
+    """Whether the confidence is there, of one page or of several. It is written before its picture appears."""
+    return path is None or Path(path).exists() or numbered(Path(path), 0, 2).exists()
 
 
 @cache

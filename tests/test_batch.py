@@ -37,6 +37,18 @@ def test_a_bad_file_is_a_record(tmp_path: Path) -> None:
     assert not (tmp_path / "out.png").exists()
 
 
+@pytest.mark.parametrize(("error", "words"), [(RuntimeError("out of cheese"), "out of cheese"), (MemoryError(), "MemoryError")])
+def test_whatever_goes_wrong_with_a_file_is_a_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(edgecolor.Colorizer, "image", fail)
+    record = batch.color("a.png", tmp_path / "b.png")
+    assert (record["status"], record["error"]) == ("failed", words)
+
+
 def test_a_wrong_model_is_an_error() -> None:
     with pytest.raises(edgecolor.UnknownModelError):
         batch.color("a.png", "b.png", model="huge")  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -466,6 +467,38 @@ def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
     assert _run("image", *sources, "--out-dir", out, "--skip-existing", "--report", report) == 0
     assert (out / "a.png").stat().st_mtime_ns == before
     assert {name: record["status"] for name, record in _records(report).items()} == {"a.png": "skipped", "b.png": "coloured"}
+
+
+def test_a_stopped_run_goes_on_where_a_confidence_is_missing(tmp_path: Path) -> None:
+    source, out, sure = _photo(tmp_path / "a.png"), tmp_path / "out.png", tmp_path / "sure.png"
+    report = tmp_path / "report.jsonl"
+    for options in ([], ["--confidence", sure], ["--confidence", sure]):
+        assert _run("image", source, "-o", out, "--skip-existing", "--report", report, *options) == 0
+    statuses = [json.loads(line)["status"] for line in report.read_text(encoding="utf-8").splitlines()]
+    assert statuses == ["coloured", "coloured", "skipped"]
+    assert sure.exists()
+
+
+def test_a_folder_without_photographs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = _photo(tmp_path / "a.png")
+    (tmp_path / "empty").mkdir()
+    assert _run("image", tmp_path / "empty", photo, "--out-dir", tmp_path / "out") == 1
+    assert f"{tmp_path / 'empty'} holds no photographs; their names end in .jpg" in _error(capsys)
+    assert (tmp_path / "out" / "a.png").exists()
+
+
+def test_names_of_any_bytes_are_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    album = tmp_path / os.fsdecode(b"al\xffbum")
+    names = [os.fsdecode(b"\xe9t\xe9/lat\xff.png"), "q[compression=9].png", "x.png[page=1].png"]
+    for seed, name in enumerate(names):
+        _photo(album / name, seed)
+    out, report = tmp_path / os.fsdecode(b"o\xfft"), tmp_path / "report.jsonl"
+    assert _run("image", album, "--out-dir", out, "--confidence", tmp_path / "sure", "--report", report) == 0
+    assert capsys.readouterr() == ("", "")
+    assert {str(path.relative_to(out)) for path in out.rglob("*.png")} == set(names)
+    assert {record["status"] for record in _records(report).values()} == {"coloured"}
+    for seed, name in enumerate(names):
+        assert_lightness_kept(pixels_of(out / name), scene(40, 60, seed=seed))
 
 
 def test_confidences_go_to_a_folder(tmp_path: Path) -> None:

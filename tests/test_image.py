@@ -519,12 +519,12 @@ def test_a_picture_too_large_for_its_format_is_named_once(tmp_path: Path, suffix
 
 
 def _fail_half_way(error: BaseException, seen: list[bytes], target: Path) -> Callable[..., None]:
-    def write_to_file(_: Any, name: str, **__: Any) -> None:
-        Path(name).write_bytes(b"half a picture")
+    def write_to_target(_: Any, half: Any, *__: Any, **___: Any) -> None:
+        Path(half.filename()).write_bytes(b"half a picture")
         seen.append(target.read_bytes())
         raise error
 
-    return write_to_file
+    return write_to_target
 
 
 @pytest.mark.parametrize("kind", ["libvips", "full disk", "memory", "interrupt"])
@@ -543,7 +543,7 @@ def test_a_failure_while_writing_leaves_the_old_file(
     source, target = _save(tmp_path / "plain.png", _grey()), tmp_path / "colour.png"
     target.write_bytes(b"what was there")
     seen: list[bytes] = []
-    monkeypatch.setattr(pyvips.Image, "write_to_file", _fail_half_way(raised, seen, target))
+    monkeypatch.setattr(pyvips.Image, "write_to_target", _fail_half_way(raised, seen, target))
     with pytest.raises(expected):
         colorizer.image(source, target)
     assert seen == [b"what was there"]
