@@ -481,6 +481,21 @@ def _in_profile(luminance: Picture, curve: Callable[[Picture], Picture], dtype: 
     return as_type(np.interp(luminance, curve(places), places), dtype)
 
 
+def _turned_back(path: Path, profile: str, curve: Callable[[Picture], Picture]) -> Picture:
+    """The codes of a result in a grey profile of that curve, by the formulas of ICC.1."""
+    result = _load(path)
+    weights = np.linalg.inv(rgb_space(bytes(result.get("icc-profile-data"))).from_xyz)[1]
+    linear: Callable[[Picture], Picture] = {
+        "srgb": srgb_to_linear,
+        "adobergb": lambda v: v ** (563 / 256),
+        "prophoto": lambda v: v ** (461 / 256),
+    }[profile]
+    pixels = result.numpy()
+    places = np.linspace(0, 1, 65536)
+    codes: Picture = np.rint(np.interp(linear(as_unit(pixels)) @ weights, curve(places), places) * np.iinfo(pixels.dtype).max)
+    return codes
+
+
 @pytest.mark.parametrize("profile", ["srgb", "adobergb", "prophoto"])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("name", CURVES)
@@ -495,20 +510,33 @@ def test_back_in_its_grey_profile_a_scan_is_what_it_was(
     gray = _in_profile(np.clip(as_unit(_grey("float32")), 0.03 if dtype == "uint8" else 0, 1) ** 2.2, curve, dtype)
     source = _save(tmp_path / "grey.tif", gray, {"icc-profile-data": _profile(data)})
     colorizer.image(source, tmp_path / "colour.tif", profile=profile)
-    result = _load(tmp_path / "colour.tif")
-    written = bytes(result.get("icc-profile-data"))
-    weights = np.linalg.inv(rgb_space(written).from_xyz)[1]
-    linear: Callable[[Picture], Picture] = {
-        "srgb": srgb_to_linear,
-        "adobergb": lambda v: v ** (563 / 256),
-        "prophoto": lambda v: v ** (461 / 256),
-    }[profile]
-    luminance = linear(as_unit(result.numpy())) @ weights
-    places = np.linspace(0, 1, 65536)
-    white = np.iinfo(dtype).max
-    difference = np.rint(np.interp(luminance, curve(places), places) * white) - gray
+    difference = _turned_back(tmp_path / "colour.tif", profile, curve) - gray
     assert abs(difference.mean()) < (0.1 if dtype == "uint8" else 4)
     assert np.abs(difference).max() <= (1 if dtype == "uint8" else 64)
+
+
+@pytest.mark.parametrize("profile", ["srgb", "adobergb", "prophoto"])
+@pytest.mark.parametrize("name", CURVES)
+def test_every_code_of_8_bits_comes_back(colorizer: Colorizer, tmp_path: Path, name: str, profile: str) -> None:
+    """But the darkest of gamma 2.2 in sRGB, which is no converter's error.
+
+    sRGB begins with a straight line, on which its code 0 is 0 and its code 1 is 6 of gamma 2.2: no 8 bits of sRGB lie between.
+    16 bits do, and so do the other profiles.
+    """
+    data, curve = CURVES[name]
+    gray = np.tile(np.arange(256, dtype=np.uint8), (16, 1))
+    source = _save(tmp_path / "grey.tif", gray, {"icc-profile-data": _profile(data)})
+    colorizer.image(source, tmp_path / "colour.tif", profile=profile)
+    difference = np.abs(_turned_back(tmp_path / "colour.tif", profile, curve) - gray)
+    lost = (gray > 0) & (gray < 6) if (name, profile) == ("gamma 2.2", "srgb") else np.zeros_like(gray, bool)
+    assert difference[~lost].max() <= 1
+    assert difference.max() <= 4
+
+
+def test_no_8_bits_of_srgb_lie_between_the_darkest_of_gamma_2_2() -> None:
+    places = np.linspace(0, 1, 65536)
+    held = np.interp(srgb_to_linear(np.arange(2) / 255), CURVES["gamma 2.2"][1](places), places) * 255
+    assert held.round() == pytest.approx([0, 6])
 
 
 @pytest.mark.parametrize("name", ["gamma 1.8", "dot gain 20 %"])
