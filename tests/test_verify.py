@@ -158,7 +158,7 @@ def test_a_gpu_that_is_not_offered_is_named(builder: Any) -> None:
 
 
 def test_every_option_is_taken(builder: Any) -> None:
-    options = BuildOptions(workspace_mb=512, version_compatible=True, compute_capabilities=("8.6",))
+    options = BuildOptions(workspace_mb=512, hardware_compatible=True, compute_capabilities=("8.6",))
     assert len(build_plan(find_model(engine="tensorrt").network.path, network_profile(512), options)) > 1_000_000
 
 
