@@ -107,6 +107,7 @@ def color_file(
             done = replace(order, progress=partial(_report, order.progress, number, count))
             result = replace(_result(page, target, order), pyramid=_is_pyramid(file), big=big)
             decision = _color_page(page, decide, done, result, place)
+            page.let_go()
             if number:
                 add_page(first, further)
             if maps:

@@ -176,6 +176,10 @@ class Page:
             codes: Picture = self._flat(self._opened()).numpy()
         return codes.reshape(*self.size, -1)
 
+    def let_go(self) -> None:
+        """Of its pixels, if they are kept."""
+        vars(self).pop("_held", None)
+
     def _opened(self) -> pyvips.Image:
         vips = load_vips()
         page = {"page": self.number} if self.number else {}

@@ -36,7 +36,7 @@ from fakes import (
 )
 
 import edgecolor
-from edgecolor import Colorizer, Hint, ImageError, SourceError, _source, _target
+from edgecolor import Colorizer, Hint, ImageError, SourceError, _image, _source, _target
 from edgecolor._color import srgb_to_linear
 from edgecolor._grid import upright
 from edgecolor._icc import grey_tone, kind, rgb_profile, rgb_space
@@ -929,6 +929,24 @@ def test_all_pages_are_coloured_each_with_its_size_depth_and_words(colorizer: Co
         assert page.get("image-description").startswith(f"page {number}; coloured by")
         assert page.xres == pytest.approx(number + 1, rel=0.01)
     assert [tags[259].numbers for tags in _directories(target)] == [[1], [5], [8], [1]]
+
+
+def test_only_one_page_is_held_at_once(colorizer: Colorizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[_source.Source] = []
+
+    def open_source(path: Path) -> _source.Source:
+        opened.append(_source.open_source(path))
+        return opened[0]
+
+    monkeypatch.setattr(_image, "open_source", open_source)
+    single = _save(tmp_path / "1.tif", _grey())
+    held: list[int] = []
+    colorizer.image(
+        _pages(tmp_path / "a.tif", single, single, single),
+        tmp_path / "b.tif",
+        progress=lambda _: held.append(sum("_held" in vars(page) for page in opened[0].pages)),
+    )
+    assert max(held) == 1
 
 
 def test_pages_with_pyramids_stay_pages_with_pyramids(colorizer: Colorizer, tmp_path: Path) -> None:
