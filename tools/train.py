@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -275,6 +276,8 @@ def report(run: Run, validation: dict[str, Photo], size: int, log: TextIO) -> No
 def fit(run: Run, data: Data, losses: Losses) -> None:
     """Train until ``--images`` photographs were seen."""
     options = run.options
+    # Each operation asks for the interpreter again, which the thread that makes batches would keep for 5 ms at a time
+    sys.setswitchinterval(1e-4)
     with (options.run / "log.jsonl").open("a") as log:
         while run.seen < options.images:
             late = run.late
