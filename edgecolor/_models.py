@@ -20,7 +20,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-ModelName = Literal["auto", "lite"]
+ModelName = Literal["auto", "lite", "tiny"]
 Precision = Literal["auto", "fp32", "fp16", "int8"]
 
 _FOLDER = Path(__file__).parent / "models"
