@@ -62,7 +62,13 @@ def add_image_command(
         help="of a TIFF (default: the source's); zstd and webp only where libvips has them",
     )
     names = ", ".join(get_args(ProfileName))
-    image.add_argument("--profile", default="srgb", metavar="RGB", help=f"{names}, or the file of one (default: srgb)")
+    image.add_argument(
+        "--profile",
+        default="auto",
+        metavar="RGB",
+        help=f"{names}, or the file of one (default: srgb; where its 8 bits are too coarse for a scan's grey profile, its"
+        " primaries with the scan's own curve)",
+    )
     image.add_argument(
         "--confidence", type=Path, metavar="PNG", help="write how sure each colour is; for many photographs, a folder"
     )

@@ -219,7 +219,7 @@ class Colorizer:
         detail: Detail = "auto",
         depth: Depth = "auto",
         compression: Compression = "auto",
-        profile: ProfileName | str | PathLike[str] = "srgb",
+        profile: ProfileName | str | PathLike[str] = "auto",
         confidence: str | PathLike[str] | None = None,
         progress: Callable[[float], None] = lambda _: None,
     ) -> None:
@@ -237,7 +237,8 @@ class Colorizer:
                 takes a finer one, from a megapixel up, where that makes the network surer of its colours.
             depth: Bits of a channel: "8", "16" or "float". "auto" keeps the source's where the format can.
             compression: Of a TIFF. "auto" keeps the source's.
-            profile: RGB to write in: "srgb", "adobergb", "prophoto", or the file of an ICC profile.
+            profile: RGB to write in: "srgb", "adobergb", "prophoto", or the file of an ICC profile. "auto" is sRGB, but for
+                scans with a grey profile that 8 bits of sRGB are too coarse for: sRGB's primaries with the scan's own curve.
             confidence: PNG to write beside: grey, how sure each colour is, white is certain.
             progress: Called with the share that is done, up to 1.
 

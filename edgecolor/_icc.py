@@ -16,21 +16,24 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecolor._chroma import RgbSpace
-from edgecolor._color import lightness_to_luminance, srgb_to_linear
+from edgecolor._color import lightness_to_luminance, linear_to_srgb, srgb_to_linear
 from edgecolor._errors import ImageError, SourceError
 from edgecolor._luma import Tone, tone_of
 
-ProfileName = Literal["srgb", "adobergb", "prophoto"]
+ProfileName = Literal["auto", "srgb", "adobergb", "prophoto"]
 
 Floats = npt.NDArray[np.float64]
 
 _D50 = np.array([0.9642, 1.0, 0.8249])
 
 _PRIMARIES = {
+    "srgb": (((0.64, 0.33), (0.30, 0.60), (0.15, 0.06)), (0.3127, 0.3290), 0.0),
     "adobergb": (((0.64, 0.33), (0.21, 0.71), (0.15, 0.06)), (0.3127, 0.3290), 563 / 256),
     "prophoto": (((0.7347, 0.2653), (0.1596, 0.8404), (0.0366, 0.0001)), (0.3457, 0.3585), 461 / 256),
 }
-"""x, y of red, green, blue and white, and the gamma, as their published profiles round it."""
+"""x, y of red, green, blue and white, and the gamma, as their published profiles round it; sRGB's curve has none."""
+
+_NAMES = {"adobergb": b"Compatible with Adobe RGB (1998)", "prophoto": b"ProPhoto RGB (ROMM)"}
 
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 
@@ -40,9 +43,31 @@ def kind(profile: bytes) -> str:
     return profile[16:20].decode("latin-1").strip() if profile[36:40] == b"acsp" else ""
 
 
+def profile_for(grey: bytes, tone: Tone | None, dtype: str) -> bytes:
+    """What "auto" writes in, so that the result, turned back into the scan's grey profile, is the scan.
+
+    That is sRGB, save where its 8 bits are too coarse for a scan's: below its code 1 a gamma of 2.2 has five of its own. Then
+    it is RGB of sRGB's primaries and the curve of the scan.
+
+    Args:
+        grey: The scan's grey profile, or nothing.
+        tone: What it makes of the scan's codes.
+        dtype: Of the codes to write.
+    """
+    srgb = rgb_profile("srgb")
+    if tone is None or dtype != "uint8" or grey[20:24] == b"Lab ":
+        return srgb
+    scan = tone.luminance[:: (len(tone.luminance) - 1) // 255].astype(np.float64)
+    back = srgb_to_linear(np.rint(linear_to_srgb(scan) * 255) / 255)
+    between = (scan[1:] + scan[:-1]) / 2
+    if np.all(back[2:] >= between[:-1]) and np.all(back[:-2] <= between[1:]):  # to one code
+        return srgb
+    return _built(b"RGB with the curve of the scan", "srgb", _tags(grey)[b"kTRC"])
+
+
 @cache
 def rgb_profile(name: str) -> bytes:
-    """A profile by its name, or read from a file.
+    """A profile by its name, but for "auto", or read from a file.
 
     Raises:
         SourceError: The file cannot be read.
@@ -51,8 +76,9 @@ def rgb_profile(name: str) -> bytes:
         import pyvips
 
         return bytes(pyvips.Image.profile_load("srgb"))
-    if name in _PRIMARIES:
-        return _built(name)
+    if name in _NAMES:
+        gamma = _PRIMARIES[name][2]
+        return _built(_NAMES[name], name, _tag(b"curv", struct.pack(">IH", 1, round(gamma * 256))))
     try:
         return Path(name).read_bytes()
     except OSError as error:
@@ -148,14 +174,12 @@ def _padded(form: int, numbers: list[float]) -> list[float]:
     return [gamma, a, b, *rest, *[0.0] * (4 - len(rest))]
 
 
-def _built(name: str) -> bytes:
-    """A profile (ICC 2.4) of primaries and a gamma."""
-    primaries, white, gamma = _PRIMARIES[name]
-    colorants = _adapted(primaries, white)
-    curve = _tag(b"curv", struct.pack(">IH", 1, round(gamma * 256)))
-    label = {"adobergb": b"Compatible with Adobe RGB (1998)", "prophoto": b"ProPhoto RGB (ROMM)"}[name] + b"\0"
+def _built(label: bytes, primaries: str, curve: bytes) -> bytes:
+    """A profile (ICC 2.4) of named primaries and the tag of a curve."""
+    colorants = _adapted(*_PRIMARIES[primaries][:2])
+    text = label + b"\0"
     tags = {
-        b"desc": _tag(b"desc", struct.pack(">I", len(label)) + label + bytes(78)),
+        b"desc": _tag(b"desc", struct.pack(">I", len(text)) + text + bytes(78)),
         b"cprt": _tag(b"text", b"No copyright, use freely\0"),
         b"wtpt": _tag(b"XYZ ", _fixed(_D50)),
         b"rXYZ": _tag(b"XYZ ", _fixed(colorants[:, 0])),

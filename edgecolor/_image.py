@@ -22,7 +22,7 @@ from edgecolor._detail import Detail, finer_grids
 from edgecolor._errors import ImageError
 from edgecolor._files import whole_file
 from edgecolor._grid import grid_size, laid, upright
-from edgecolor._icc import rgb_profile, rgb_space
+from edgecolor._icc import profile_for, rgb_profile, rgb_space
 from edgecolor._luma import AreaMean, Plane
 from edgecolor._source import Page, Source, Strip, open_source
 from edgecolor._target import BIG_BYTES, Result, Saving, check_map, check_target, converted, depth_of, format_of, writing
@@ -68,7 +68,7 @@ class Order:
 
     saving: Saving = field(default_factory=Saving)
     """Depth, compression."""
-    profile: str = "srgb"
+    profile: str = "auto"
     """RGB profile to write in: a name, or a file."""
     note: str = ""
     """A truth to add to the descriptions."""
@@ -120,7 +120,7 @@ def _color_page(page: Page, decide: Callable[[Survey], Decision], order: Order, 
     decision = decide(_survey(page, order))
     chroma = ChromaField(laid(decision.field.coefficients, page.orientation), page.size)
     region = _stored_region(page, order)
-    space = _space(page, order)
+    space = _space(page, result, order)
     if region is not None and space is not SRGB:
         raise ImageError("a region keeps the page's own values, which takes sRGB in and out; leave out the profile")
 
@@ -186,21 +186,21 @@ def _stored_region(page: Page, order: Order) -> npt.NDArray[np.bool_] | None:
     return laid(order.region, page.orientation)
 
 
-def _space(page: Page, order: Order) -> RgbSpace:
+def _space(page: Page, result: Result, order: Order) -> RgbSpace:
     """sRGB's own D65 for a page without a grey profile, as for arrays; else what the profiles say, relative to D50."""
-    if order.profile == "srgb" and page.tone is None:
+    if order.profile in ("auto", "srgb") and page.tone is None:
         return SRGB
-    return rgb_space(rgb_profile(order.profile))
+    return rgb_space(result.profile)
 
 
 def _result(page: Page, target: Path, order: Order) -> Result:
-    bands = 4 if page.has_alpha and format_of(target).alpha else 3
+    dtype = depth_of(target, page.dtype, order.saving)
     return Result(
         target=target,
         size=page.size,
-        dtype=depth_of(target, page.dtype, order.saving),
-        bands=bands,
-        profile=rgb_profile(order.profile),
+        dtype=dtype,
+        bands=4 if page.has_alpha and format_of(target).alpha else 3,
+        profile=profile_for(page.grey_profile, page.tone, dtype) if order.profile == "auto" else rgb_profile(order.profile),
         note=order.note,
         like=page,
         saving=order.saving,

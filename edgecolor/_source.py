@@ -116,13 +116,18 @@ class Page:
         found = self.header.get("orientation") if self.header.get_typeof("orientation") else 1
         return found if 1 <= found <= 8 else 1
 
+    @property
+    def grey_profile(self) -> bytes:
+        """Of a grey page, where it has one."""
+        return self._profile if self._grey and kind(self._profile) == "GRAY" else b""
+
     @cached_property
     def tone(self) -> Tone | None:
         """What the codes mean by the file's grey profile, if it has one."""
-        if not self._grey or kind(self._profile) != "GRAY":
+        if not self.grey_profile:
             return None
         try:
-            return grey_tone(self._profile, 256 if self.dtype == "uint8" else 65536)
+            return grey_tone(self.grey_profile, 256 if self.dtype == "uint8" else 65536)
         except ImageError as error:
             raise ImageError(f"{self.name} cannot be coloured: {error}") from error
 

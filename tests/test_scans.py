@@ -485,8 +485,10 @@ def _in_profile(luminance: Picture, curve: Callable[[Picture], Picture], dtype: 
 def _turned_back(path: Path, profile: str, curve: Callable[[Picture], Picture]) -> Picture:
     """The codes of a result in a grey profile of that curve, by the formulas of ICC.1."""
     result = _load(path)
-    weights = np.linalg.inv(rgb_space(bytes(result.get("icc-profile-data"))).from_xyz)[1]
+    written = bytes(result.get("icc-profile-data"))
+    weights = np.linalg.inv(rgb_space(written).from_xyz)[1]
     linear: Callable[[Picture], Picture] = {
+        "auto": curve if b"curve of the scan" in written else srgb_to_linear,
         "srgb": srgb_to_linear,
         "adobergb": lambda v: v ** (563 / 256),
         "prophoto": lambda v: v ** (461 / 256),
@@ -497,7 +499,7 @@ def _turned_back(path: Path, profile: str, curve: Callable[[Picture], Picture]) 
     return codes
 
 
-@pytest.mark.parametrize("profile", ["srgb", "adobergb", "prophoto"])
+@pytest.mark.parametrize("profile", ["auto", "srgb", "adobergb", "prophoto"])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("name", CURVES)
 def test_back_in_its_grey_profile_a_scan_is_what_it_was(
@@ -505,10 +507,12 @@ def test_back_in_its_grey_profile_a_scan_is_what_it_was(
 ) -> None:
     """By the formulas of ICC.1, which a converter in 16-bit integers only comes near.
 
-    From the darkest grey on that 8 bits of sRGB can hold: under it, a power curve has several codes for one of theirs.
+    Where 8 bits of sRGB are asked for, from the darkest grey on that they hold.
     """
     data, curve = CURVES[name]
-    gray = _in_profile(np.clip(as_unit(_grey("float32")), 0.03 if dtype == "uint8" else 0, 1) ** 2.2, curve, dtype)
+    gray = _in_profile(
+        np.clip(as_unit(_grey("float32")), 0.03 if (dtype, profile) == ("uint8", "srgb") else 0, 1) ** 2.2, curve, dtype
+    )
     source = _save(tmp_path / "grey.tif", gray, {"icc-profile-data": _profile(data)})
     colorizer.image(source, tmp_path / "colour.tif", profile=profile)
     difference = _turned_back(tmp_path / "colour.tif", profile, curve) - gray
@@ -516,10 +520,10 @@ def test_back_in_its_grey_profile_a_scan_is_what_it_was(
     assert np.abs(difference).max() <= (1 if dtype == "uint8" else 64)
 
 
-@pytest.mark.parametrize("profile", ["srgb", "adobergb", "prophoto"])
+@pytest.mark.parametrize("profile", ["auto", "srgb", "adobergb", "prophoto"])
 @pytest.mark.parametrize("name", CURVES)
 def test_every_code_of_8_bits_comes_back(colorizer: Colorizer, tmp_path: Path, name: str, profile: str) -> None:
-    """But the darkest of gamma 2.2 in sRGB, which is no converter's error.
+    """But the darkest of gamma 2.2 where sRGB is asked for, which is no converter's error.
 
     sRGB begins with a straight line, on which its code 0 is 0 and its code 1 is 6 of gamma 2.2: no 8 bits of sRGB lie between.
     16 bits do, and so do the other profiles.
@@ -534,13 +538,35 @@ def test_every_code_of_8_bits_comes_back(colorizer: Colorizer, tmp_path: Path, n
     assert difference.max() <= 4
 
 
+@pytest.mark.parametrize(
+    ("name", "depth", "own"), [("gamma 2.2", "8", True), ("gamma 2.2", "16", False), ("sGrey", "8", False)]
+)
+def test_only_a_scan_that_needs_it_is_written_in_its_own_curve(
+    colorizer: Colorizer, tmp_path: Path, name: str, depth: Literal["8", "16"], *, own: bool
+) -> None:
+    source = _save(tmp_path / "grey.tif", _grey(), {"icc-profile-data": _profile(CURVES[name][0])})
+    colorizer.image(source, tmp_path / "colour.tif", depth=depth)
+    written = bytes(_load(tmp_path / "colour.tif").get("icc-profile-data"))
+    assert (b"curve of the scan" in written) == own
+    assert (written == rgb_profile("srgb")) != own
+
+
+def test_a_scan_in_its_own_curve_shows_the_colours_of_srgb(colorizer: Colorizer, tmp_path: Path) -> None:
+    source = _save(tmp_path / "a.tif", _grey(), {"icc-profile-data": _profile(CURVES["gamma 2.2"][0])})
+    shown = []
+    for profile in ("auto", "srgb"):
+        colorizer.image(source, tmp_path / "b.tif", profile=profile)
+        shown.append(_load(tmp_path / "b.tif").icc_import(embedded=True, intent="relative", pcs="lab").numpy())
+    assert np.linalg.norm(shown[0] - shown[1], axis=-1).mean() < 0.5
+
+
 def test_no_8_bits_of_srgb_lie_between_the_darkest_of_gamma_2_2() -> None:
     places = np.linspace(0, 1, 65536)
     held = np.interp(srgb_to_linear(np.arange(2) / 255), CURVES["gamma 2.2"][1](places), places) * 255
     assert held.round() == pytest.approx([0, 6])
 
 
-@pytest.mark.parametrize("name", ["gamma 1.8", "dot gain 20 %"])
+@pytest.mark.parametrize("name", ["gamma 1.8", "gamma 2.2", "dot gain 20 %"])
 def test_a_colour_managed_program_finds_the_scan_again(colorizer: Colorizer, tmp_path: Path, name: str) -> None:
     data, curve = CURVES[name]
     (tmp_path / "grey.icc").write_bytes(_profile(data))

@@ -144,7 +144,7 @@ def begun(options: argparse.Namespace) -> tuple[ColorNet, int]:
     net = new_student(options.size_of, options.freeze)
     if options.begin:
         earlier = read_network(options.begin)
-        if options.size_of == "lite":
+        if earlier.size == net.size:
             net.load_state_dict(earlier.state_dict())
         else:
             slim(earlier, net)
@@ -159,7 +159,9 @@ def main(arguments: list[str] | None = None) -> None:
         "--teacher", type=Path, required=True, help="folder of the teacher's run; with --features, of one trained on them"
     )
     parser.add_argument(
-        "--begin", type=Path, help="folder of a run of the lite network to begin with (default: ImageNet's weights)"
+        "--begin",
+        type=Path,
+        help="folder of a run to begin with, of the same size or of a larger one (default: ImageNet's weights)",
     )
     parser.add_argument("--beliefs", type=Path, help="file to keep what such a teacher believes in, for the next start (.npy)")
     parser.add_argument("--trust", type=float, default=0.7, help="in the teacher, beside the truth (default %(default)s)")

@@ -170,6 +170,7 @@ class ColorNet(nn.Module):
 
     def __init__(self, size: Size = SIZES["lite"]) -> None:
         super().__init__()
+        self.size = size
         self.encoder = Encoder(size)
         channels = self.encoder.channels
         self.context = nn.Conv2d(channels[32], channels[32], 1)
