@@ -1,6 +1,6 @@
-"""What a closer look gains, and whether its tiles show: on single photographs, and on crowds made of many.
+"""What a closer look gains, and whether its tiles show: on photographs, on crowds made of many, on real streets and crowds.
 
-python -m benchmarks.detail measure PHOTOS [--count N]   colour photographs, a tar file or folder, at every detail
+python -m benchmarks.detail measure PHOTOS --labelled VAL.tar [--count N]   colour photographs at every detail
 python -m benchmarks.detail table [--write]              the table of it in docs/scans.md
 python -m benchmarks.detail picture                      the picture there, from tests/photos
 """
@@ -29,6 +29,7 @@ from edgecolor._detail import Detail
 from edgecolor._grid import CELL, grid_size, tile_starts
 from edgecolor._source import read_picture
 from tools.pages import placed
+from tools.subjects import read_subjects
 
 Array = npt.NDArray[Any]
 
@@ -45,6 +46,9 @@ CELLS = 240, 320
 CROWDS = (1, 2, 3, 4)
 """Photographs per side of a scene."""
 
+PEOPLE = (0, 73, 79, 83, 100, 128, 204, 213, 239, 335, 336, 350, 360, 361, 373, 430, 501, 503, 550)
+"""Numbers of the labelled photographs that show five people or more, none much larger than the rest: by eye, by one person."""
+
 RESULT = RESULTS / "detail.json"
 PAGE = ROOT / "docs" / "scans.md"
 PICTURE = ROOT / "docs" / "pictures" / "detail.jpg"
@@ -55,13 +59,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.detail", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     measuring = commands.add_parser("measure")
-    measuring.add_argument("photos", type=Path)
+    measuring.add_argument("photos", type=Path, help="tar file or folder that was not trained on")
+    measuring.add_argument("--labelled", type=Path, required=True, help="those whose subjects tools/val_subjects.csv names")
     measuring.add_argument("--count", type=int, default=60, help="single photographs; a quarter as many crowds of each size")
     commands.add_parser("table").add_argument("--write", action="store_true")
     commands.add_parser("picture")
     options = parser.parse_args()
     if options.command == "measure":
-        measure(_photos(options.photos), options.count)
+        measure({**made(list(_photos(options.photos).values()), options.count), **real(_photos(options.labelled))})
     elif options.command == "picture":
         picture()
     elif options.write:
@@ -70,10 +75,24 @@ def main() -> None:
         print(table())
 
 
-def _photos(source: Path) -> list[Photo]:
+def _photos(source: Path) -> dict[str, Photo]:
     from tools.data import read_photos  # which takes the extra 'train'
 
-    return list(read_photos(source).values())
+    return read_photos(source)
+
+
+def made(photos: list[Photo], count: int) -> dict[str, Iterator[Photo]]:
+    """Single photographs, and a quarter as many crowds of each size, by name."""
+    names = {side: f"a crowd of {side**2} photographs" for side in CROWDS} | {1: "one photograph"}
+    return {names[side]: scenes(photos, side, count if side == 1 else count // 4) for side in CROWDS}
+
+
+def real(photos: dict[str, Photo]) -> dict[str, Iterator[Photo]]:
+    """Photographs of streets, and of many people, by name."""
+    subjects = read_subjects()
+    streets = [photo for name, photo in photos.items() if subjects[name] == "streets and buildings"]
+    people = [photos[f"v{number:05}.avif"] for number in PEOPLE]
+    return {"a real street": map(_enlarged, streets), "a real crowd": map(_enlarged, people)}
 
 
 def scenes(photos: list[Photo], side: int, count: int) -> Iterator[Photo]:
@@ -106,17 +125,17 @@ def _enlarged(photo: Photo) -> Photo:
     return large
 
 
-def measure(photos: list[Photo], count: int) -> None:
+def measure(kinds: dict[str, Iterator[Photo]]) -> None:
     """Every scene at every detail, recorded."""
     colorizer = edgecolor.load(engine="onnxruntime")
     measured: dict[str, Any] = {}
-    for side in CROWDS:
-        rows = [_measured(colorizer, scene) for scene in scenes(photos, side, count if side == 1 else count // 4)]
+    for kind, pictures in kinds.items():
+        rows = [_measured(colorizer, scene) for scene in pictures]
         errors = {str(detail): np.array([row[0][detail] for row in rows]) for detail in DETAILS}
         borders = {str(detail): np.array([row[1][detail] for row in rows]).sum(0) for detail in (2, 4)}
         other = {str(detail): np.array([row[2][detail] for row in rows]).sum(0) for detail in (2, 4)}
         changes = {name: of - errors["1"] for name, of in errors.items()}
-        measured[str(side)] = {
+        measured[kind] = {
             "scenes": len(rows),
             "delta_e00": {name: round(float(of.mean()), 3) for name, of in errors.items()},
             "change": {name: round(float(of.mean()), 3) for name, of in changes.items()},
@@ -128,8 +147,8 @@ def measure(photos: list[Photo], count: int) -> None:
             "border_ratio": {name: round(float(of[0] / of[1]), 4) for name, of in borders.items()},
             "border_ratio_in_other_tiles": {name: round(float(of[0] / of[1]), 4) for name, of in other.items()},
         }
-        print(side, json.dumps(measured[str(side)]), flush=True)
-    content = {"versions": versions(), "model": repr(colorizer), "pixels": AREA, "photographs_per_side": measured}
+        print(kind, json.dumps(measured[kind]), flush=True)
+    content = {"versions": versions(), "model": repr(colorizer), "pixels": AREA, "scenes": measured}
     RESULT.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
@@ -207,8 +226,7 @@ def table() -> str:
         "| scene | pictures | CIEDE2000 at detail 1 | 2 | 4 | auto | auto looked closer | step at borders, 2 and 4 |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for side, of in content["photographs_per_side"].items():
-        name = "one photograph" if side == "1" else f"a crowd of {int(side) ** 2} photographs"
+    for name, of in content["scenes"].items():
         changes = [f"{of['change'][detail]:+.2f} ± {of['change_half_interval'][detail]:.2f}" for detail in ("2", "4", "auto")]
         own, other = of["border_ratio"], of["border_ratio_in_other_tiles"]
         ratios = ", ".join(f"{own[detail] / other[detail]:.3f}" for detail in ("2", "4"))
@@ -219,7 +237,7 @@ def table() -> str:
 
 def picture() -> None:
     """A crowd of free photographs at detail 1 and 4, and the truth."""
-    photos = _photos(PHOTOS)
+    photos = list(_photos(PHOTOS).values())
     names = (0, 3, 4, 2, 6, 1, 5, 4, 3, 1, 0, 6, 2, 5, 3, 4)
     cells = [_cropped(photos[index]) for index in names]
     crowd = _enlarged(np.vstack([np.hstack(cells[row * 4 : row * 4 + 4]) for row in range(4)]))
