@@ -16,13 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecolor._chroma import RgbSpace
-from edgecolor._color import lightness_to_luminance, linear_to_srgb, srgb_to_linear
+from edgecolor._color import lightness_to_luminance, srgb_to_linear
 from edgecolor._errors import ImageError, SourceError
 from edgecolor._luma import Tone, tone_of
 
 ProfileName = Literal["auto", "srgb", "adobergb", "prophoto"]
 
 Floats = npt.NDArray[np.float64]
+
+_DAMAGE = (KeyError, IndexError, struct.error, ValueError, ZeroDivisionError)
+"""What reading a damaged profile raises."""
 
 _D50 = np.array([0.9642, 1.0, 0.8249])
 
@@ -47,7 +50,7 @@ def profile_for(grey: bytes, tone: Tone | None, dtype: str) -> bytes:
     """What "auto" writes in, so that the result, turned back into the scan's grey profile, is the scan.
 
     That is sRGB, save where its 8 bits are too coarse for a scan's: below its code 1 a gamma of 2.2 has five of its own. Then
-    it is RGB of sRGB's primaries and the curve of the scan.
+    it is RGB of sRGB's primaries and the curve of the scan, or where that is no curve to write in, Adobe RGB.
 
     Args:
         grey: The scan's grey profile, or nothing.
@@ -55,14 +58,23 @@ def profile_for(grey: bytes, tone: Tone | None, dtype: str) -> bytes:
         dtype: Of the codes to write.
     """
     srgb = rgb_profile("srgb")
-    if tone is None or dtype != "uint8" or grey[20:24] == b"Lab ":
+    if tone is None or dtype != "uint8":
         return srgb
     scan = tone.luminance[:: (len(tone.luminance) - 1) // 255].astype(np.float64)
-    back = srgb_to_linear(np.rint(linear_to_srgb(scan) * 255) / 255)
+    written = [srgb, rgb_profile("adobergb")]
+    own = _tags(grey)[b"kTRC"]
+    curve = _curve(own)(np.linspace(0, 1, 256))
+    if grey[20:24] == b"XYZ " and (curve[0], curve[-1]) == (0, 1) and np.all(np.diff(curve) > 0):
+        written.insert(1, _built(b"RGB with the curve of the scan", "srgb", own))
+    return next((profile for profile in written if _gives_back(profile, scan)), srgb)
+
+
+def _gives_back(profile: bytes, scan: Floats) -> bool:
+    """Whether 8 bits of an RGB profile hold luminances (256,), rising, to one of them."""
+    held = np.maximum.accumulate(_curve(_tags(profile)[b"gTRC"])(np.linspace(0, 1, 256)))
+    back = held[np.rint(np.interp(scan, held, np.arange(256))).astype(int)]
     between = (scan[1:] + scan[:-1]) / 2
-    if np.all(back[2:] >= between[:-1]) and np.all(back[:-2] <= between[1:]):  # to one code
-        return srgb
-    return _built(b"RGB with the curve of the scan", "srgb", _tags(grey)[b"kTRC"])
+    return bool(np.all(back[2:] >= between[:-1]) and np.all(back[:-2] <= between[1:]))
 
 
 @cache
@@ -98,7 +110,7 @@ def rgb_space(profile: bytes) -> RgbSpace:
     try:
         primaries = np.array([_xyz(tags[name]) for name in (b"rXYZ", b"gXYZ", b"bXYZ")]).T
         curves = [_curve(tags[name]) for name in (b"rTRC", b"gTRC", b"bTRC")]
-    except (KeyError, IndexError, struct.error, ValueError) as error:
+    except _DAMAGE as error:
         raise ImageError("a profile to write in must be made of primaries and curves, this one is made of tables") from error
     codes = np.arange(65536) / 65535
     red, green, blue = (curve(codes) for curve in curves)
@@ -121,9 +133,12 @@ def grey_tone(profile: bytes, codes: int) -> Tone:
         ImageError: The profile has no such curve.
     """
     try:
-        values = _curve(_tags(profile)[b"kTRC"])(np.linspace(0, 1, codes))
-    except (KeyError, IndexError, struct.error, ValueError) as error:
+        with np.errstate(all="ignore"):
+            values = _curve(_tags(profile)[b"kTRC"])(np.linspace(0, 1, codes))
+    except _DAMAGE as error:
         raise ImageError("its grey profile is damaged, or made of tables; remove or replace it") from error
+    if not np.all(np.isfinite(values)) or values[-1] <= values[0]:
+        raise ImageError(f"its grey profile makes white {values[-1]:.3g} of black {values[0]:.3g}; remove or replace it")
     rising = np.maximum.accumulate(np.clip(values, 0, 1))
     return tone_of(lightness_to_luminance(100 * rising) if profile[20:24] == b"Lab " else rising)
 

@@ -121,13 +121,17 @@ def _color_page(page: Page, decide: Callable[[Survey], Decision], order: Order, 
     chroma = ChromaField(laid(decision.field.coefficients, page.orientation), page.size)
     region = _stored_region(page, order)
     space = _space(page, result, order)
-    if region is not None and space is not SRGB:
-        raise ImageError("a region keeps the page's own values, which takes sRGB in and out; leave out the profile")
+    if region is not None and space is not SRGB and page.bands == 3:
+        raise ImageError(f"a region keeps the colours of {page.name}, which takes sRGB to write in; leave out the profile")
+    colorless = ChromaField(np.zeros_like(chroma.coefficients), page.size)
 
     def color(strip: Strip) -> Picture:
         rgb = colored_strip(strip.luma, chroma, result.dtype, space)
         if region is not None:
-            own = converted(strip.luma.picture, result.dtype)
+            if space is SRGB:
+                own = converted(strip.luma.picture, result.dtype)
+            else:  # the same greys in the codes of the profile
+                own = colored_strip(strip.luma, colorless, result.dtype, space)
             outside = ~region[strip.luma.top : strip.stop, :, None]
             np.copyto(rgb, own if own.ndim == 3 else own[..., None], where=outside)
         if strip.alpha is None or result.bands == 3:
