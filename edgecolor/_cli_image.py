@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
+import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -85,21 +87,30 @@ def _jobs(text: str) -> int:
 
 
 def _image(options: argparse.Namespace) -> int:
-    jobs = _planned(options)
+    jobs, unread = _planned(options)
     hold_few_rows()
     colorizer = options.open_colorizer(options)
     chosen = {name: getattr(options, name) for name in ("depth", "compression", "profile")} | options.steering(options)
     chosen["detail"] = "auto" if options.detail == "auto" else int(options.detail)
     _make_folders(options, jobs)
-    failures = 0
-    for folder in set(options.sources) - {job.given for job in jobs}:
+    empty = set(options.sources) - {job.given for job in jobs} - {given for given, _ in unread}
+    for folder in empty:
         options.complain(f"{folder} holds no photographs; their names end in {', '.join(READ)}")
-        failures += 1
+    failures = len(empty)
 
     def work(job: _Job) -> Record:
         with bars.file(job.source) as progress:
-            more = {"confidence": job.confidence, "progress": progress}
+            more: dict[str, Any] = {"confidence": job.confidence, "progress": progress}
             return colored_by(colorizer, job.source, job.target, skip_existing=options.skip_existing, **chosen, **more)
+
+    def tell(record: Record) -> int:
+        if report is not None:
+            report(record)
+        if record["status"] != "failed":
+            return 0
+        text, source = record["error"], record["source"]
+        options.complain(text if source in text else f"{source}: {text}")
+        return 1
 
     with ExitStack() as stack:
         report = stack.enter_context(_appended(options.report)) if options.report else None
@@ -107,14 +118,10 @@ def _image(options: argparse.Namespace) -> int:
         pool = stack.enter_context(ThreadPoolExecutor(options.jobs)) if options.jobs > 1 else None
         if pool is not None:
             stack.callback(pool.shutdown, cancel_futures=True)  # after Ctrl-C no further one is begun
+        failures += sum(tell(record) for _, record in unread)
         for record in pool.map(work, jobs) if pool else map(work, jobs):
             bars.done()
-            if report is not None:
-                report(record)
-            if record["status"] == "failed":
-                text, source = record["error"], record["source"]
-                options.complain(text if source in text else f"{source}: {text}")
-                failures += 1
+            failures += tell(record)
     return 1 if failures else 0
 
 
@@ -128,17 +135,24 @@ def _make_folders(options: argparse.Namespace, jobs: list[_Job]) -> None:
             make_folder(job.confidence.parent)
 
 
-def _planned(options: argparse.Namespace) -> list[_Job]:
-    """All photographs with their targets, none written twice or over another."""
+def _planned(options: argparse.Namespace) -> tuple[list[_Job], list[tuple[Path, Record]]]:
+    """All photographs with their targets, none written twice or over another.
+
+    And what cannot be read, each with the folder that was given.
+    """
     many = _is_many(options)
     if options.out and many:
         options.usage_error(f"-o names one file, but there are {len(options.sources)} photographs; use --out-dir")
-    folders = [source for source in options.sources if source.is_dir()]
+    folders = [source for source in options.sources if _is_folder(source)]
     if folders and not options.out and not options.out_dir:
         options.usage_error(f"{folders[0]} is a folder; say where its photographs go with --out-dir")
-    jobs = [_job(given, source, place, options) for given in options.sources for source, place in _found(given, options)]
+    jobs, unread = [], []
+    for given in options.sources:
+        places, failed = _found(given, options)
+        jobs += [_job(given, source, place, options) for source, place in places]
+        unread += [(given, record) for record in failed]
     _check_places(options, jobs)
-    return jobs
+    return jobs, unread
 
 
 def _check_places(options: argparse.Namespace, jobs: list[_Job]) -> None:
@@ -162,20 +176,48 @@ def _check_places(options: argparse.Namespace, jobs: list[_Job]) -> None:
 
 
 def _is_many(options: argparse.Namespace) -> bool:
-    return len(options.sources) > 1 or (options.out is None and any(source.is_dir() for source in options.sources))
+    return len(options.sources) > 1 or (options.out is None and any(_is_folder(source) for source in options.sources))
 
 
-def _found(given: Path, options: argparse.Namespace) -> Iterator[tuple[Path, Path]]:
-    """The photographs that are meant, each with its place below the folder of results."""
-    if not given.is_dir() or options.out:
-        yield given, Path(given.name)
-        return
+def _found(given: Path, options: argparse.Namespace) -> tuple[list[tuple[Path, Path]], list[Record]]:
+    """The photographs that are meant, each with its place below the folder of results; and the folders that cannot be read."""
+    if not _is_folder(given) or options.out:
+        return [(given, Path(given.name))], []
     results = options.out_dir.resolve()
-    for path in sorted(given.rglob("*")):
-        below = path.relative_to(given)
-        hidden = any(part.startswith(".") for part in below.parts)
-        if path.suffix.lower() in READ and path.is_file() and not hidden and results not in path.resolve().parents:
-            yield path, below
+    inside = given.resolve() in results.parents  # results above the folder, or in it itself, have photographs below them
+
+    def is_meant(path: Path) -> bool:
+        return not path.name.startswith(".") and not (inside and path.resolve().is_relative_to(results))
+
+    found: list[Path] = []
+    errors: list[OSError] = []
+    for root, folders, names in os.walk(given, onerror=errors.append):
+        folders[:] = [name for name in folders if is_meant(Path(root, name))]
+        paths = [Path(root, name) for name in names]
+        found += [path for path in paths if path.suffix.lower() in READ and _is_file(path) and is_meant(path)]
+    unread = []
+    for error in errors:
+        folder = Path(error.filename)
+        text = f"cannot read the folder {folder}: {error.strerror or error}"
+        target = options.out_dir / folder.relative_to(given)
+        unread.append(Record(source=str(folder), target=str(target), status="failed", seconds=0.0, error=text))
+    return [(path, path.relative_to(given)) for path in sorted(found)], unread
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is one; what cannot be looked at is left to the colouring, which says why."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is one, or cannot be looked at, which the colouring says; a link to nowhere or in a circle is none."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError as error:
+        return error.errno not in {errno.ENOENT, errno.ELOOP}
 
 
 def _job(given: Path, source: Path, place: Path, options: argparse.Namespace) -> _Job:

@@ -8,11 +8,19 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from edgecolor._errors import SourceError
 
 NOTE = "coloured by edgecolor; colours are estimates"
 """Written into every result, so that nobody takes the colours for a record."""
+
+_TRIES = 100
+"""To open a file that others write, too: every try that fails is a writer that ended just then."""
+
+
+class BusyError(SourceError):
+    """A file that someone else is writing at this moment."""
 
 
 @contextmanager
@@ -22,15 +30,11 @@ def whole_file(target: Path) -> Iterator[Path]:
     Its name follows from the target's: what a killed run left behind is used up by the next.
 
     Raises:
-        SourceError: It cannot be written, or someone else is writing it.
+        SourceError: It cannot be written; a BusyError if someone else is writing it.
     """
     partial = target.with_name(f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]}.partial{target.suffix}")
     try:
-        with partial.open("ab") as held:
-            try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise SourceError(f"cannot write {target}: another process is writing it") from error
+        with _held(partial, target) as held:
             try:
                 yield partial
                 with partial.open("rb") as written:
@@ -38,11 +42,35 @@ def whole_file(target: Path) -> Iterator[Path]:
                 partial.replace(target)
             finally:
                 with suppress(OSError):
-                    partial.unlink()
+                    if _is_at(held, partial):  # once renamed, what has the name is the next writer's
+                        partial.unlink()
     except SourceError:
         raise
     except OSError as error:
         raise SourceError(f"cannot write {target}: {error.strerror or error}") from error
+
+
+@contextmanager
+def _held(partial: Path, target: Path) -> Iterator[IO[bytes]]:
+    """The partial file, open and locked."""
+    for _ in range(_TRIES):
+        with partial.open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                break
+            if _is_at(file, partial):  # else another writer has ended since it was opened: this is the target, or nowhere
+                yield file
+                return
+    raise BusyError(f"cannot write {target}: another process is writing it")
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    """Whether an open file has this name, still."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def make_folder(folder: Path) -> None:

@@ -17,7 +17,8 @@ With Ray Data:
 Both were run on a local cluster of one machine, with Dask 2026.8.0 and Ray 2.60.0.
 
 Every worker opens the model once. A bad file is a record and no exception. A call passes over what is there, and results
-appear whole or not at all, so a run that was killed continues where it stopped.
+appear whole or not at all, so a run that was killed continues where it stopped. Where a scheduler runs a task twice at
+once, the second call waits for the first, up to ten minutes, and then passes over its result.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from edgecolor._colorizer import Colorizer, load
-from edgecolor._files import make_folder
+from edgecolor._errors import SourceError
+from edgecolor._files import BusyError, make_folder
 from edgecolor._image import numbered
 
 if TYPE_CHECKING:
@@ -38,6 +40,11 @@ if TYPE_CHECKING:
 
 Status = Literal["coloured", "skipped", "failed"]
 
+_WAIT_SECONDS = 600
+"""How long a call waits for another that writes the same target, as where a scheduler runs a task twice; then it has failed."""
+
+_POLL_SECONDS = 0.5
+
 
 class Record(TypedDict):
     """What became of one file; a line of a report."""
@@ -45,7 +52,7 @@ class Record(TypedDict):
     source: str
     target: str
     status: Status
-    """"skipped" if the target was there already."""
+    """"skipped" if the target was there already, or someone else made it in the meantime."""
     seconds: float
     """How long it took."""
     error: str
@@ -71,20 +78,47 @@ def color(
         precision: See there.
         options: For ``Colorizer.image``.
     """
-    make_folder(Path(target).parent)
-    return colored_by(_opened(model, engine, precision), source, target, skip_existing=True, **options)
+    colorizer = _opened(model, engine, precision)  # what is wrong with it is wrong with all files, and no record
+    try:
+        make_folder(Path(target).parent)
+    except SourceError as error:
+        return Record(source=fspath(source), target=fspath(target), status="failed", seconds=0.0, error=str(error))
+    return colored_by(colorizer, source, target, skip_existing=True, wait_seconds=_WAIT_SECONDS, **options)
 
 
 def colored_by(
-    colorizer: Colorizer, source: str | PathLike[str], target: str | PathLike[str], *, skip_existing: bool, **options: Any
+    colorizer: Colorizer,
+    source: str | PathLike[str],
+    target: str | PathLike[str],
+    *,
+    skip_existing: bool,
+    wait_seconds: float = 0,
+    **options: Any,
 ) -> Record:
-    """The same with a colorizer that is open; ``skip_existing`` passes over what is there, with its confidence if wanted."""
+    """The same with a colorizer that is open.
+
+    Args:
+        colorizer: It.
+        source: See above.
+        target: See above. Its folder must be there.
+        skip_existing: Whether to pass over what is there, with its confidence if wanted.
+        wait_seconds: For how long to wait while someone else is writing it, before that is a failure.
+        options: For ``Colorizer.image``.
+    """
     record = Record(source=fspath(source), target=fspath(target), status="coloured", seconds=0.0, error="")
     begin = time.monotonic()
-    if skip_existing and Path(target).exists() and _has_map(options.get("confidence")):
-        return record | {"status": "skipped"}
     try:
-        colorizer.image(source, target, **options)
+        while True:
+            if skip_existing and Path(target).exists() and _has_map(options.get("confidence")):
+                record["status"] = "skipped"
+                break
+            try:
+                colorizer.image(source, target, **options)
+                break
+            except BusyError:
+                if time.monotonic() - begin >= wait_seconds:
+                    raise
+                time.sleep(_POLL_SECONDS)
     except Exception as error:  # noqa: BLE001  # whatever it is, it must not stop the others
         record |= {"status": "failed", "error": str(error) or type(error).__name__}
     return record | {"seconds": round(time.monotonic() - begin, 3)}

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
@@ -9,6 +12,7 @@ from fakes import assert_lightness_kept, pixels_of, scene
 
 import edgecolor
 from edgecolor import batch
+from edgecolor._files import whole_file
 
 
 def _photos(folder: Path, count: int) -> list[Path]:
@@ -47,6 +51,63 @@ def test_whatever_goes_wrong_with_a_file_is_a_record(
     monkeypatch.setattr(edgecolor.Colorizer, "image", fail)
     record = batch.color("a.png", tmp_path / "b.png")
     assert (record["status"], record["error"]) == ("failed", words)
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [("0.png/x/o.png", "cannot make the folder"), (f"{'long' * 80}.png", "File name too long"), ("no\0.png", "null byte")],
+    ids=["folder", "length", "null"],
+)
+def test_a_target_that_cannot_be_is_a_record(tmp_path: Path, target: str, words: str) -> None:
+    (source,) = _photos(tmp_path, 1)
+    record = batch.color(source, tmp_path / target)
+    assert (record["status"], record["source"], record["target"]) == ("failed", str(source), str(tmp_path / target))
+    assert words in record["error"]
+
+
+def test_a_task_that_runs_twice_at_once_has_not_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second waits for the first."""
+    (source,) = _photos(tmp_path, 1)
+    target, waits, ended = tmp_path / "out.png", threading.Event(), threading.Event()
+
+    def sleep(_: float) -> None:
+        waits.set()
+        assert ended.wait(60)
+
+    monkeypatch.setattr("edgecolor.batch.time.sleep", sleep)
+    with ThreadPoolExecutor(1) as pool:
+        with whole_file(target) as partial:
+            second = pool.submit(batch.color, source, target)
+            assert waits.wait(60)
+            partial.write_text("the first's")
+        ended.set()
+    assert (second.result()["status"], second.result()["error"]) == ("skipped", "")
+    assert target.read_text() == "the first's"
+
+
+def test_a_task_whose_double_failed_does_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (source,) = _photos(tmp_path, 1)
+    target = tmp_path / "out.png"
+    first = ExitStack()
+    first.enter_context(whole_file(target))
+
+    def fail(_: float) -> None:
+        first.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+
+    monkeypatch.setattr("edgecolor.batch.time.sleep", fail)
+    assert batch.color(source, target)["status"] == "coloured"
+    assert_lightness_kept(pixels_of(target), scene(40, 60))
+
+
+def test_a_task_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (source,) = _photos(tmp_path, 1)
+    monkeypatch.setattr(batch, "_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(batch, "_POLL_SECONDS", 0.02)
+    with whole_file(tmp_path / "out.png"):
+        record = batch.color(source, tmp_path / "out.png")
+    assert record["status"] == "failed"
+    assert "another process is writing it" in record["error"]
+    assert record["seconds"] >= 0.1
 
 
 def test_a_wrong_model_is_an_error() -> None:

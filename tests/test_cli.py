@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from fakes import PHOTOS, assert_lightness_kept, lab, mean_error, pixels_of, run
 import edgecolor
 from edgecolor import _models
 from edgecolor._cli import main
+from edgecolor._files import whole_file
 from edgecolor._models import find_model, registry
 
 
@@ -479,12 +481,126 @@ def test_a_stopped_run_goes_on_where_a_confidence_is_missing(tmp_path: Path) -> 
     assert sure.exists()
 
 
+def test_two_runs_do_not_wait_for_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They would do one photograph after the other, in step."""
+    sources = [_photo(tmp_path / f"{name}.png", seed) for seed, name in enumerate("ab")]
+    out = tmp_path / "out"
+    out.mkdir()
+    with whole_file(out / "a.png"):
+        assert _run("image", *sources, "--out-dir", out, "--skip-existing") == 1
+        assert "another process is writing it" in _error(capsys)
+        assert (out / "b.png").exists()
+
+
 def test_a_folder_without_photographs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo = _photo(tmp_path / "a.png")
     (tmp_path / "empty").mkdir()
     assert _run("image", tmp_path / "empty", photo, "--out-dir", tmp_path / "out") == 1
     assert f"{tmp_path / 'empty'} holds no photographs; their names end in .jpg" in _error(capsys)
     assert (tmp_path / "out" / "a.png").exists()
+
+
+def _lock(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
+    """Let them be such as this user must not read; root, as whom tests may run, may read all."""
+    real = os.scandir
+
+    def scandir(path: Any = ".") -> Any:
+        if Path(path) in folders:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+
+
+def test_a_folder_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    album, out, report = tmp_path / "album", tmp_path / "album" / "out", tmp_path / "report.jsonl"
+    for seed, name in enumerate(("a.png", "1931/b.png", "1931/may/c.png", ".bin/d.png", "out/e.png")):
+        _photo(album / name, seed)
+    _lock(monkeypatch, album / "1931" / "may", album / ".bin", out)  # the last two hold nothing that is meant
+    assert _run("image", album, "--out-dir", out, "--report", report) == 1
+    assert _error(capsys) == f"edgecolor: cannot read the folder {album}/1931/may: Permission denied"
+    assert (out / "a.png").exists()
+    assert (out / "1931" / "b.png").exists()
+    records = _records(report)
+    assert {name: record["status"] for name, record in records.items()} == {
+        "a.png": "coloured",
+        "b.png": "coloured",
+        "may": "failed",
+    }
+    assert records["may"]["source"] == str(album / "1931" / "may")
+    assert records["may"]["target"] == str(out / "1931" / "may")
+    assert "Permission denied" in records["may"]["error"]
+
+
+def test_a_given_folder_that_cannot_be_read_is_not_called_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    album = _photo(tmp_path / "album" / "a.png").parent
+    _lock(monkeypatch, album)
+    assert _run("image", album, "--out-dir", tmp_path / "out") == 1
+    assert _error(capsys) == f"edgecolor: cannot read the folder {album}: Permission denied"
+
+
+def test_a_photograph_that_cannot_be_looked_at_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a folder that may be listed and not entered. The picture is a bad one, because root can open it."""
+    album, real = tmp_path / "album", os.stat
+    good, bad = _photo(album / "a.png"), _photo(album / "locked" / "b.png")
+    bad.write_text("no picture")
+
+    def stat(path: Any, **options: Any) -> Any:
+        if path == bad:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    assert _run("image", album, "--out-dir", tmp_path / "out") == 1
+    assert str(bad) in _error(capsys)
+    assert (tmp_path / "out" / good.name).exists()
+    assert _run("image", bad, "-o", tmp_path / "b.png") == 1
+    assert str(bad) in _error(capsys)
+
+
+@pytest.mark.parametrize("here", [False, True])
+def test_results_may_lie_above_the_folder(
+    tmp_path: Path,
+    here: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(("a.png", "1931/b.png")):
+        _photo(tmp_path / "album" / name, seed)
+    album, out = (Path("album"), Path()) if here else (tmp_path / "album", tmp_path)
+    assert _run("image", album, "--out-dir", out) == 0
+    assert capsys.readouterr() == ("", "")
+    assert_lightness_kept(pixels_of(tmp_path / "a.png"), scene(40, 60, seed=0))
+    assert_lightness_kept(pixels_of(tmp_path / "1931" / "b.png"), scene(40, 60, seed=1))
+
+
+def test_results_above_the_folder_are_not_written_over_photographs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = [_photo(tmp_path / "album" / name, seed) for seed, name in enumerate(("a.png", "album/a.png"))]
+    before = [path.read_bytes() for path in photos]
+    assert _run("image", tmp_path / "album", "--out-dir", tmp_path) == 2
+    assert f"{photos[1]} would be written over {photos[0]}" in capsys.readouterr().err
+    assert _run("image", tmp_path / "album" / "album", "--out-dir", tmp_path / "album" / "album") == 1
+    assert "is the source itself" in _error(capsys)
+    assert [path.read_bytes() for path in photos] == before
+
+
+def test_links_to_photographs_are_followed_and_links_to_folders_are_not(tmp_path: Path) -> None:
+    album, other, out = tmp_path / "album", _photo(tmp_path / "other" / "a.png"), tmp_path / "out"
+    album.mkdir()
+    (album / "a.png").symlink_to(other)
+    (album / "folder").symlink_to(other.parent)
+    (album / "nowhere.png").symlink_to(tmp_path / "none.png")
+    (album / "circle.png").symlink_to(album / "circle.png")
+    (tmp_path / "link").symlink_to(album)
+    assert _run("image", tmp_path / "link", "--out-dir", out) == 0
+    assert [path.name for path in out.iterdir()] == ["a.png"]
 
 
 def test_names_of_any_bytes_are_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
