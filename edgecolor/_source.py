@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from edgecolor._errors import ImageError, SourceError
 from edgecolor._grid import upright
 from edgecolor._icc import grey_tone, kind
 from edgecolor._luma import Luma, Tone, read_luma
-from edgecolor._tiff import Tags, TiffError, is_big, plain_rows, read_directories
+from edgecolor._tiff import BarePage, Tags, TiffError, is_big, plain_rows, read_directories
 from edgecolor._vips import load_vips, reason
 
 if TYPE_CHECKING:
@@ -47,6 +48,21 @@ _FLOATS, _OTHER_NUMBERS = 3, {2: "signed whole numbers", 5: "complex whole numbe
 
 _TILE_WIDTH = 322
 """The tag that says that a page lies in tiles."""
+
+_JPEG = 7
+"""Compression. Of JPEG as TIFF first defined it, 6, libtiff also warns where it is sound."""
+
+_MIN_IS_WHITE, _PLANES = 0, 2
+"""Of PhotometricInterpretation, and of PlanarConfiguration: every channel by itself."""
+
+_COLORS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3}
+"""Channels of a PhotometricInterpretation. What a page has beyond them are extra samples."""
+
+_EXTRAS = {1: "alpha", 2: "alpha"}
+"""ExtraSamples."""
+
+_UNSAID = ("unable to write to memory", "unable to fetch from region")
+"""What pyvips says where libvips gives no reason."""
 
 _REDUCED = 1
 """Bit of NewSubfileType: a smaller version of another picture of the file."""
@@ -145,7 +161,7 @@ class Page:
                 picture = read_luma(self._unit(colors)).picture
             except ImageError as error:
                 raise ImageError(f"{self.name} cannot be coloured: {error}") from error
-            yield Strip(Luma(picture, self.tone, top), None if alpha is None else self._unit(alpha))
+            yield Strip(Luma(picture, self.tone, top), None if alpha is None else self._unit(alpha, of_alpha=True))
 
     def _codes(self) -> Iterator[tuple[int, Picture]]:
         """(n, W[, bands]) as they are in the file, but profiles of colour applied, each with its first row."""
@@ -158,7 +174,7 @@ class Page:
             return
         dtype = np.dtype(self.dtype)
         with _named(self.name):
-            image = self._flat(self._opened())
+            image = self._flat(self._pixels())
         count = max(1, STRIP_BYTES // (width * image.bands * dtype.itemsize))
         spans = [(top, min(count, height - top)) for top in range(0, height, count)]
         with _named(self.name), self.path.open("rb") as file:
@@ -178,7 +194,7 @@ class Page:
         if header.height * header.width * header.bands * np.dtype(self.dtype).itemsize > HELD_BYTES:
             return None
         with _named(self.name):
-            codes: Picture = self._flat(self._opened()).numpy()
+            codes: Picture = self._flat(self._pixels()).numpy()
         return codes.reshape(*self.size, -1)
 
     def let_go(self) -> None:
@@ -186,13 +202,23 @@ class Page:
         vars(self).pop("_held", None)
 
     def _opened(self) -> pyvips.Image:
-        vips = load_vips()
         page = {"page": self.number} if self.number else {}
         # of a tile that cannot be read, libvips (8.18) only warns, and makes it black; strips and other files it refuses
         fail_on = "warning" if self.tags and _TILE_WIDTH in self.tags else "error"
         with _named(self.name):
-            source = vips.Source.new_from_file(os.fsencode(self.path))  # a name, whatever its bytes and brackets
-            return vips.Image.new_from_source(source, "", access="sequential", fail_on=fail_on, **page)
+            source = load_vips().Source.new_from_file(os.fsencode(self.path))  # a name, whatever its bytes and brackets
+            return _loaded(source, fail_on, **page)
+
+    def _pixels(self) -> pyvips.Image:
+        """The same to be read, perhaps without metadata."""
+        if not self.tags or _TILE_WIDTH in self.tags or _first(self.tags, 259) != _JPEG:
+            return self._opened()
+        with _named(self.name):
+            bare = BarePage(self.path, self.number)
+            source = load_vips().SourceCustom()
+            source.on_read(bare.read)
+            source.on_seek(bare.seek)
+            return _loaded(source, "warning")  # or libvips would make up for damage of JPEG by a guess
 
     def _flat(self, image: pyvips.Image) -> pyvips.Image:
         """Grey as it is, or sRGB, and alpha; 8, 16 bits or float."""
@@ -220,17 +246,18 @@ class Page:
     def _profile(self) -> bytes:
         return bytes(self.header.get("icc-profile-data")) if self.header.get_typeof("icc-profile-data") else b""
 
-    def _unit(self, codes: Picture) -> Picture:
-        return codes if codes.dtype != np.float32 or self._white == 1 else codes / np.float32(self._white)
+    def _unit(self, codes: Picture, *, of_alpha: bool = False) -> Picture:
+        if codes.dtype != np.float32 or (white := self._whites[of_alpha]) == 1:
+            return codes
+        return codes / np.float32(white)
 
     @cached_property
-    def _white(self) -> int:
-        """Of a float page."""
+    def _whites(self) -> tuple[int, int]:
+        """Of a float page: of its colours, and of its alpha, which programs scale each for itself."""
         with _named(self.name):
-            peak = float(self._opened().max())
-        if not np.isfinite(peak) or peak <= _FLOAT_PEAK_MAX:
-            return 1
-        return 255 if peak <= 255 else 65535
+            if not self.has_alpha:
+                return _white(self._pixels().max()), 1
+            return _white(self._pixels()[: self.header.bands - 1].max()), _white(self._pixels()[-1].max())
 
 
 @dataclass(frozen=True)
@@ -254,6 +281,8 @@ def open_source(path: Path) -> Source:
         ImageError: It is no picture, or is damaged.
     """
     load_vips()
+    if _is_stream(path):  # which would be waited for
+        raise SourceError(f"cannot read {path}: it is a pipe or device; write what comes out of it to a file first")
     try:
         with path.open("rb") as file:
             if not file.read(1):
@@ -262,11 +291,18 @@ def open_source(path: Path) -> Source:
     except OSError as error:
         raise SourceError(f"cannot read {path}: {error.strerror or error}") from error
     wholes = [number for number, tags in enumerate(directories) if not _is_reduced(tags)]
+    if directories and not wholes:  # a file that calls its only picture a smaller version
+        wholes = [0]
     count = len(wholes)
     pages = tuple(Page(path, number, directories[number], (n, count)) for n, number in enumerate(wholes, 1)) or (Page(path, 0),)
     for page in pages:
         if page.tags and (why := _unsupported(page.tags)):
-            raise ImageError(f"{page.name} is not supported: it holds {why}; convert it to 8 or 16 bits of grey or RGB")
+            raise ImageError(f"{page.name} is not supported: it holds {why}")
+        if not directories and (frames := _frames(page.header)) > 1:
+            raise ImageError(
+                f"{page.name} holds {frames} frames, of which only the first would be coloured; "
+                "write the one you want to a file of its own, or colour them all with: edgecolor video"
+            )
         height, width = page.size
         if height * width > PIXELS_MAX:
             raise ImageError(
@@ -292,6 +328,10 @@ def read_picture(source: str | Path) -> Picture:
     return upright(np.concatenate(parts), page.orientation)
 
 
+def _loaded(source: pyvips.Source, fail_on: str, **page: int) -> pyvips.Image:
+    return load_vips().Image.new_from_source(source, "", access="sequential", fail_on=fail_on, **page)
+
+
 @contextmanager
 def _named(name: str) -> Iterator[None]:
     import pyvips
@@ -300,12 +340,22 @@ def _named(name: str) -> Iterator[None]:
         yield
     except (pyvips.Error, TiffError) as error:
         why = str(error) if isinstance(error, TiffError) else reason(error)
+        why = why if why not in _UNSAID else "its pixels cannot be unpacked"
         if missing := re.search(r"(\w+) compression support is not configured|Compression scheme (\d+)", str(error)):
             packing = missing[1] or f"TIFF compression {missing[2]}"
             raise ImageError(
                 f"{name} is packed with {packing}, which this libvips cannot read; convert it to deflate"
             ) from error
         raise ImageError(f"{name} is not a picture that can be read, or is damaged: {why}") from error
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether it is there, but neither a file nor a folder."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # said when it is opened
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def _directories(path: Path, file: IO[bytes]) -> list[Tags]:
@@ -320,14 +370,23 @@ def _directories(path: Path, file: IO[bytes]) -> list[Tags]:
 
 
 def _unsupported(tags: Tags) -> str:
-    """What a TIFF page holds that libvips does not read, or takes for something else; empty if nothing."""
+    """What a TIFF page holds that libvips does not read, or takes for something else, and a way out; empty if nothing."""
+    bits, form, photometric = _first(tags, 258), _first(tags, 339), _first(tags, 262)
+    extra = _first(tags, 277) - _COLORS.get(photometric, _first(tags, 277))
+    if extra > 1:
+        kinds = [_EXTRAS.get(number, "of no stated kind") for number in tags[338].numbers] if 338 in tags else []
+        named = f" ({', '.join(kinds)})" if kinds else ""
+        return f"{extra} extra samples{named} beside its colours; take them out, all but one of alpha"
+    if extra == 1 and _COLORS[photometric] == 1 and _first(tags, 284) == _PLANES:
+        return "grey and an extra sample in separate planes; put them together, for instance with: tiffcp -p contig"
+    if form == _FLOATS and photometric == _MIN_IS_WHITE and bits in (16, 32):
+        return "floats that are white at 0 (MinIsWhite); invert it, so that black is at 0"
+    held = _numbers(bits, form) if photometric not in _LAB else "CIE L*a*b*"
+    return f"{held}; convert it to 8 or 16 bits of grey or RGB" if held else ""
 
-    def first(number: int) -> int:
-        return (tags[number].numbers or [0])[0] if number in tags else 1
 
-    bits, form = first(258), first(339)
-    if first(262) in _LAB:
-        return "CIE L*a*b*"
+def _numbers(bits: int, form: int) -> str:
+    """What they are, if libvips does not read them right."""
     if form in _OTHER_NUMBERS:
         return f"{_OTHER_NUMBERS[form]} of {bits} bits"
     if form == _FLOATS:
@@ -335,9 +394,25 @@ def _unsupported(tags: Tags) -> str:
     return "" if bits in (1, 2, 4, 8, 16) else f"whole numbers of {bits} bits"
 
 
+def _first(tags: Tags, number: int) -> int:
+    """The first value of a tag, 0 if it has none, and 1, TIFF's own default of most, if the tag is not there."""
+    return (tags[number].numbers or [0])[0] if number in tags else 1
+
+
 def _is_reduced(tags: Tags) -> bool:
-    new, old = tags.get(254), tags.get(255)
-    return bool((new and new.numbers[0] & _REDUCED) or (old and old.numbers[0] == 2))
+    return bool((254 in tags and _first(tags, 254) & _REDUCED) or (255 in tags and _first(tags, 255) == 2))
+
+
+def _frames(header: pyvips.Image) -> int:
+    """Of an animation, or of another file of several pictures that is no TIFF."""
+    return int(header.get("n-pages")) if header.get_typeof("n-pages") else 1
+
+
+def _white(peak: float) -> int:
+    """What float codes up to this peak mean by white."""
+    if not np.isfinite(peak) or peak <= _FLOAT_PEAK_MAX:
+        return 1
+    return 255 if peak <= 255 else 65535
 
 
 def _srgb_codes(tone: Tone, codes: Picture) -> Picture:

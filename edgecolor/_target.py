@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
+import shutil
 import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -120,6 +122,9 @@ _SMALL_BYTES = 4096
 _SEGMENT_BYTES = 65000
 """Of a JPEG's EXIF block."""
 
+_JPEG_XMP_BYTES = 60000
+"""Of a JPEG's XMP packet; libvips leaves out a longer one."""
+
 _PNG_MARK, _PNG_TEXTS, _PNG_XMP = b"\x89PNG\r\n\x1a\n", (b"tEXt", b"zTXt", b"iTXt"), b"XML:com.adobe.xmp\0"
 _PNG_TEXT_BYTES = 8 << 20
 """Of one text; libpng, too, refuses longer ones."""
@@ -136,6 +141,12 @@ _SOURCE_TYPE = (
 
 _STRIP_PIXELS = 1 << 19
 """Of what libvips is handed at once."""
+
+_JPEG_ROWS = 16
+"""Strips of JPEG within TIFF have a multiple of them, as libtiff wants it."""
+
+_FULL_BYTES = 64 << 10
+"""Left on a disk that is as good as full: a block is written whole or not at all."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +239,10 @@ def converted(alpha: Picture, dtype: str) -> Picture:
     """Opacity in another dtype."""
     if alpha.dtype == dtype:
         return alpha
-    unit = alpha if alpha.dtype == np.float32 else alpha / np.float32(np.iinfo(alpha.dtype).max)
+    if alpha.dtype == np.float32:
+        unit = np.nan_to_num(alpha, nan=0.0).clip(0, 1)  # or it would go round, 1.02 to 4 of 255
+    else:
+        unit = alpha / np.float32(np.iinfo(alpha.dtype).max)
     codes: Picture = unit.astype(np.float32) if dtype == "float32" else np.rint(unit * np.iinfo(dtype).max).astype(dtype)
     return codes
 
@@ -284,7 +298,9 @@ def writing(result: Result, path: Path) -> Iterator[Callable[[Picture], None]]:
             feed.end(saved)
             saved.result()
         except vips.Error as error:
-            raise SourceError(f"cannot write {result.target}: {reason(error)}") from error
+            full = shutil.disk_usage(path.parent).free < _FULL_BYTES  # which libvips does not say of all formats
+            why = os.strerror(errno.ENOSPC) if full else reason(error)
+            raise SourceError(f"cannot write {result.target}: {why}") from error
         finally:
             feed.end(saved)  # after a failure, or libvips would wait for ever
     if format_of(result.target).pages:
@@ -367,12 +383,14 @@ def _options(result: Result) -> dict[str, Any]:
 
 def _compression(result: Result, held: int | None) -> str:
     """Of a TIFF: the one asked for, else the one ``held`` by the source, if it can."""
-    eight_bits = result.dtype == "uint8"
+    eight_bits, alpha = result.dtype == "uint8", result.bands in (2, 4)
     compression: str = result.saving.compression
     if compression == "auto":
         compression = "deflate" if held is None else _COMPRESSIONS.get(held, "deflate")
-        if compression in ("jpeg", "webp") and not eight_bits:
+        if (compression in ("jpeg", "webp") and not eight_bits) or (compression == "jpeg" and alpha):
             compression = "deflate"
+    if compression == "jpeg" and alpha:
+        raise ImageError("jpeg compression cannot hold the alpha that the picture has; ask for deflate")
     if compression in ("jpeg", "webp") and not eight_bits:
         raise ImageError(f"{compression} compression holds 8 bits only, not {result.dtype}; ask for deflate, or a depth of 8")
     if not writes_tiff(compression):
@@ -382,7 +400,8 @@ def _compression(result: Result, held: int | None) -> str:
 
 def _tiff_options(result: Result) -> dict[str, Any]:
     like = result.like.tags if result.like else None
-    numbers = {number: tag.numbers for number, tag in (like or {}).items() if number in (259, 317, 322, 323, 330, 338)}
+    wanted = (259, 317, 322, 323, 330, 338)
+    numbers = {number: tag.numbers for number, tag in (like or {}).items() if number in wanted and tag.numbers}
     compression = _compression(result, numbers.get(259, [1])[0] if like else None)
     options: dict[str, Any] = {"compression": compression}
     if compression in ("lzw", "deflate", "zstd"):
@@ -399,7 +418,8 @@ def _tiff_options(result: Result) -> dict[str, Any]:
         options |= {"pyramid": True, "subifd": 330 in numbers} if result.pyramid else {}
     else:
         # the rows of a strip, which libvips holds; in strips of one row it loses the last (8.18)
-        options["tile_height"] = min(128, max(2, _STRIP_PIXELS // result.size[1]))
+        rows = min(128, max(2, _STRIP_PIXELS // result.size[1]))
+        options["tile_height"] = rows if compression != "jpeg" else max(_JPEG_ROWS, rows // _JPEG_ROWS * _JPEG_ROWS)
     if result.big:
         options["bigtiff"] = True
     return options
@@ -419,8 +439,10 @@ def _dressed(image: pyvips.Image, result: Result) -> pyvips.Image:
     if result.profile:
         image.set_type(blob, "icc-profile-data", result.profile)
     if result.note:
-        packet = bytes(image.get("xmp-data")) if image.get_typeof("xmp-data") else _EMPTY_XMP
-        image.set_type(blob, "xmp-data", noted_xmp(packet, result.note))
+        packet = noted_xmp(bytes(image.get("xmp-data")) if image.get_typeof("xmp-data") else _EMPTY_XMP, result.note)
+        if format_of(result.target) is _JPEG and len(packet) > _JPEG_XMP_BYTES:
+            packet = noted_xmp(_EMPTY_XMP, result.note)
+        image.set_type(blob, "xmp-data", packet)
     if not format_of(result.target).turns and image.get_typeof("orientation"):
         image = image.copy_memory().autorot()
     return image

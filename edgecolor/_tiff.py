@@ -43,6 +43,9 @@ ENCODING |= {
 }
 """Tags of how pixels are stored, and those that libvips itself writes: orientation, resolution, XMP, profile."""
 
+_PIXELS = ENCODING - {254, 255, 274, 282, 283, 296, 301, 330, 700}
+"""Tags without which pixels cannot be read, or not as they are meant."""
+
 _EXIF_MARK = b"Exif\0\0"
 _IPTC, _PHOTOSHOP = 33723, 34377
 _PRESS_MARK = b"Photoshop 3.0\0"
@@ -54,6 +57,10 @@ _OFFSET_MAX = 1 << 62
 
 _VALUES_MAX = 1 << 28
 """Bytes of one tag beyond which it is damage."""
+
+
+_DEPTH_MAX = 3
+"""Of directories below directories, beyond which it is damage; EXIF has two."""
 
 
 class TiffError(ValueError):
@@ -105,8 +112,9 @@ def read_directories(file: IO[bytes]) -> list[Tags]:
         if offset in seen:
             raise TiffError(f"its directory {len(directories)} leads back to one before it")
         seen.add(offset)
-        entries, offset = _entries(file, form, offset)
-        directories.append(_tags(file, form, entries))
+        entries, following = _entries(file, form, offset)
+        directories.append(_tags(file, form, entries, frozenset({offset})))
+        offset = following
     return directories
 
 
@@ -166,6 +174,56 @@ def plain_rows(file: IO[bytes], number: int, tags: Tags) -> PlainRows | None:
     return PlainRows(offsets, strip_rows, width, np.dtype(f"{form.order}u{one(258) // 8}"))
 
 
+class BarePage:
+    """A TIFF file that has one directory of those it has, which tells of pixels only. It is read as a stream is.
+
+    Where libvips (8.18) is to refuse damage that it else makes up for, it also refuses all strips of a page of which libtiff
+    warns of any tag, such as words without an end.
+    """
+
+    def __init__(self, path: Path, number: int) -> None:
+        """Of directory ``number``.
+
+        Raises:
+            TiffError: The directories are damaged.
+            OSError: The file cannot be read.
+        """
+        self._path, self._at = path, 0
+        with path.open("rb") as file:
+            self._length = file.seek(0, io.SEEK_END)
+            form, place = _start(file)
+            for _ in range(number):
+                place = _entries(file, form, place)[1]
+            raw = _get(file, place + form.count_bytes, _count(file, form, place) * form.entry_bytes)
+        lines = [raw[at : at + form.entry_bytes] for at in range(0, len(raw), form.entry_bytes)]
+        kept = [line for line in lines if struct.unpack_from(f"{form.order}H", line)[0] in _PIXELS]
+        count = struct.pack(form.order + ("Q" if form.big else "H"), len(kept))
+        self._other = {
+            form.first: struct.pack(form.place, place),
+            place: count + b"".join(kept) + bytes(form.place_bytes),
+        }
+
+    def read(self, length: int) -> bytes:
+        """Up to ``length`` bytes; none at the end, or where the file is gone."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._at)
+                found = bytearray(file.read(length))
+        except OSError:
+            return b""
+        for place, data in self._other.items():
+            begin, end = max(place, self._at), min(place + len(data), self._at + len(found))
+            if begin < end:
+                found[begin - self._at : end - self._at] = data[begin - place : end - place]
+        self._at += len(found)
+        return bytes(found)
+
+    def seek(self, offset: int, whence: int) -> int:
+        """Go to a place; say which."""
+        self._at = offset + (0, self._at, self._length)[whence]
+        return self._at
+
+
 def described(tags: Tags) -> Tags:
     """Those tags that say something about the picture, and not how it is stored."""
     return {number: tag for number, tag in tags.items() if number not in ENCODING}
@@ -176,7 +234,7 @@ def exif_tags(block: bytes) -> Tags:
     file = io.BytesIO(block.removeprefix(_EXIF_MARK))
     try:
         form, offset = _start(file)
-        return described(_tags(file, form, _entries(file, form, offset)[0]))
+        return described(_tags(file, form, _entries(file, form, offset)[0], frozenset({offset})))
     except TiffError:
         return {}
 
@@ -392,22 +450,28 @@ def _values(file: IO[bytes], form: _Form, entry: _Entry) -> bytes:
         raise TiffError(f"the tag {entry.number} claims {length} bytes")
     place = _place(form, entry)
     raw = _get(file, place, length) if place else entry.field[:length]
+    if entry.number == _IPTC:  # bytes, also where a program calls them numbers
+        return raw
     unit = _WIDTHS[entry.kind] // (2 if entry.kind in _FRACTIONS else 1)
     return raw if form.order == "<" or unit == 1 else np.frombuffer(raw, f">u{unit}").astype(f"<u{unit}").tobytes()
 
 
-def _tags(file: IO[bytes], form: _Form, entries: list[_Entry]) -> Tags:
+def _tags(file: IO[bytes], form: _Form, entries: list[_Entry], above: frozenset[int]) -> Tags:
+    """Of a directory; ``above`` are the places of it and of those that led to it."""
     wanted = (entry for entry in entries if entry.kind in _WIDTHS and entry.number not in _POINTS_TO_DATA)
-    return {entry.number: _tag(file, form, entry) for entry in wanted}
+    return {entry.number: _tag(file, form, entry, above) for entry in wanted}
 
 
-def _tag(file: IO[bytes], form: _Form, entry: _Entry) -> Tag:
+def _tag(file: IO[bytes], form: _Form, entry: _Entry, above: frozenset[int]) -> Tag:
     tag = Tag(entry.kind, _values(file, form, entry))
     if entry.number not in _POINTS_TO_TAGS or entry.number == 330 or not tag.numbers:
         return tag
+    place = tag.numbers[0]
+    if place in above or len(above) > _DEPTH_MAX:
+        return replace(tag, below={})
     try:
-        below, _ = _entries(file, form, tag.numbers[0])
-        return replace(tag, below=_tags(file, form, below))
+        below, _ = _entries(file, form, place)
+        return replace(tag, below=_tags(file, form, below, above | {place}))
     except TiffError:
         return replace(tag, below={})
 

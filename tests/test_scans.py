@@ -14,6 +14,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -40,9 +41,9 @@ from edgecolor import Colorizer, Hint, ImageError, SourceError, _image, _source,
 from edgecolor._color import srgb_to_linear
 from edgecolor._grid import upright
 from edgecolor._icc import grey_tone, kind, rgb_profile, rgb_space
-from edgecolor._source import PIXELS_MAX, read_picture
-from edgecolor._target import noted_xmp
-from edgecolor._tiff import Tag, Tags, add_tags, exif_block, exif_tags, plain_rows, read_directories
+from edgecolor._source import PIXELS_MAX, open_source, read_picture
+from edgecolor._target import Result, converted, noted_xmp, writing
+from edgecolor._tiff import BarePage, Tag, Tags, add_tags, exif_block, exif_tags, plain_rows, read_directories
 from edgecolor._vips import writes_tiff
 
 HEIGHT, WIDTH = 90, 120
@@ -371,6 +372,38 @@ def test_a_depth_the_format_lacks_is_named(colorizer: Colorizer, tmp_path: Path)
         colorizer.image(_save(tmp_path / "a.tif", _grey()), tmp_path / "b.jpg", depth="16")
 
 
+@pytest.mark.parametrize("width", [4097, 5100, 40_000])
+def test_wide_strips_of_jpeg_stay_jpeg(colorizer: Colorizer, tmp_path: Path, width: int) -> None:
+    """libtiff wants their rows in sixteens."""
+    gray = np.tile(scene(40, 50), (1, width // 50 + 1))[:, :width]
+    source = _save(tmp_path / "a.tif", gray, compression="jpeg", tile_height=16)
+    colorizer.image(source, tmp_path / "b.tif")
+    tags = _directories(tmp_path / "b.tif")[0]
+    assert tags[259].numbers == [7]
+    assert tags[278].numbers[0] % 16 == 0
+    assert _pixels(tmp_path / "b.tif").shape == (40, width, 3)
+
+
+def test_alpha_that_jpeg_cannot_hold_is_named(colorizer: Colorizer, tmp_path: Path) -> None:
+    source = _save(tmp_path / "a.tif", np.dstack([_grey()] * 2))
+    with pytest.raises(ImageError, match="jpeg compression cannot hold the alpha that the picture has; ask for deflate"):
+        colorizer.image(source, tmp_path / "b.tif", compression="jpeg")
+    _only(tmp_path, "a.tif")
+    colorizer.image(_save(tmp_path / "a.png", _grey()), tmp_path / "b.tif", compression="jpeg")
+    assert _directories(tmp_path / "b.tif")[0][259].numbers == [7]
+
+
+def test_alpha_that_came_with_jpeg_becomes_deflate(tmp_path: Path) -> None:
+    """libvips writes no such source, so one that is not packed is said to be."""
+    page = open_source(_save(tmp_path / "a.tif", np.dstack([_grey()] * 2))).pages[0]
+    like = replace(page, tags={**(page.tags or {}), 259: Tag(3, b"\7\0")})
+    rgba = np.dstack([_grey(seed=seed) for seed in range(4)])
+    with writing(Result(tmp_path / "b.tif", (HEIGHT, WIDTH), "uint8", 4, b"", like=like), tmp_path / "b.tif") as write:
+        write(rgba)
+    assert _directories(tmp_path / "b.tif")[0][259].numbers == [8]
+    assert np.array_equal(_pixels(tmp_path / "b.tif"), rgba)
+
+
 def test_a_compression_that_this_libvips_lacks_is_named(
     colorizer: Colorizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -428,6 +461,62 @@ def test_what_a_tiff_may_not_hold_is_named(colorizer: Colorizer, tmp_path: Path,
     with pytest.raises(ImageError, match=told):
         colorizer.image(source, tmp_path / "b.tif")
     _only(tmp_path, "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("kind_of", "changed", "words"),
+    [
+        (("uint8", 2), {284: 2}, "grey and an extra sample in separate planes; put them together"),
+        (("uint16", 2), {284: 2, 262: 0}, "for instance with: tiffcp -p contig"),
+        (("float32", 1), {262: 0}, "floats that are white at 0 (MinIsWhite); invert it, so that black is at 0"),
+        (
+            ("uint16", 5),
+            {},
+            "2 extra samples (alpha, of no stated kind) beside its colours; take them out, all but one of alpha",
+        ),
+        (("uint16", 4), {262: 1}, "3 extra samples"),
+    ],
+    ids=["planes", "white planes", "white floats", "RGB and 2", "grey and 3"],
+)
+def test_samples_that_would_come_out_wrong_are_named(
+    colorizer: Colorizer, tmp_path: Path, kind_of: tuple[str, int], changed: dict[int, int], words: str
+) -> None:
+    dtype, bands = kind_of
+    source = _save(tmp_path / "a.tif", _grey(dtype) if bands == 1 else np.dstack([_grey(dtype)] * bands))
+    add_tags(source, {number: Tag(3, struct.pack("<H", value)) for number, value in changed.items()})
+    if bands == 5:
+        add_tags(source, {338: Tag(3, struct.pack("<2H", 2, 0))})
+    with pytest.raises(ImageError, match=r"a\.tif is not supported: it holds .*" + re.escape(words)):
+        colorizer.image(source, tmp_path / "b.tif")
+    _only(tmp_path, "a.tif")
+
+
+def test_one_grey_plane_is_no_matter(tmp_path: Path) -> None:
+    source = _save(tmp_path / "a.tif", _grey())
+    add_tags(source, {284: Tag(3, b"\2\0")})
+    assert np.array_equal(read_picture(source), _grey())
+
+
+@pytest.mark.filterwarnings("error")
+def test_float_alpha_beyond_its_range_is_the_end_of_it() -> None:
+    alpha = np.array([[-0.5, 0, 0.5, 1, 1.02, np.nan, np.inf]], np.float32)
+    assert converted(alpha, "uint8").tolist() == [[0, 0, 128, 255, 255, 0, 255]]
+    assert converted(alpha, "uint16").tolist() == [[0, 0, 32768, 65535, 65535, 0, 65535]]
+
+
+@pytest.mark.parametrize("alpha_white", [1, 255, 65535])
+@pytest.mark.parametrize("white", [1, 255, 65535])
+def test_float_colours_and_alpha_have_each_their_scale(
+    colorizer: Colorizer, tmp_path: Path, white: int, alpha_white: int
+) -> None:
+    gray, alpha = _grey("float32"), np.tile(np.linspace(0, 1, WIDTH, dtype=np.float32), (HEIGHT, 1))
+    gray[0, 0] = 1
+    pixels = np.dstack([gray * np.float32(white), alpha * np.float32(alpha_white)])
+    source = _save(tmp_path / "a.tif", pixels)
+    colorizer.image(source, tmp_path / "b.tif")
+    result = _pixels(tmp_path / "b.tif")
+    assert_lightness_kept(result[..., :3], gray)
+    assert result[..., 3] == pytest.approx(alpha, abs=1e-6)
 
 
 # Profiles
@@ -775,6 +864,25 @@ def test_every_tag_is_kept_byte_for_byte(colorizer: Colorizer, tmp_path: Path) -
         assert after[number].below == before[number].below
 
 
+def test_iptc_is_bytes_also_where_it_is_called_numbers(colorizer: Colorizer, tmp_path: Path) -> None:
+    """As old programs do, which nobody swaps."""
+    named, called = (struct.pack(">HHI", 33723, form, count) for form, count in ((7, len(IPTC)), (4, len(IPTC) // 4)))
+    source, words = tmp_path / "a.tif", IPTC[: len(IPTC) // 4 * 4]
+    source.write_bytes(_archive_tiff(_grey("uint16"), ">").replace(named, called))
+    colorizer.image(source, tmp_path / "b.tif")
+    assert _directories(tmp_path / "b.tif")[0][33723].data == words
+    colorizer.image(source, tmp_path / "b.jpg")
+    assert words in bytes(_load(tmp_path / "b.jpg").get("iptc-data"))
+
+
+def test_a_picture_that_calls_itself_a_smaller_one_keeps_its_words(colorizer: Colorizer, tmp_path: Path) -> None:
+    source, target = _save(tmp_path / "a.tif", _grey(), compression="lzw"), tmp_path / "b.tif"
+    add_tags(source, {254: Tag(4, struct.pack("<I", 1)), 315: Tag(2, b"Atget\0"), 65000: Tag(2, b"private\0")})
+    colorizer.image(source, target)
+    (tags,) = _directories(target)
+    assert (tags[315].data, tags[65000].data, tags[259].numbers) == (b"Atget\0", b"private\0", [5])
+
+
 NOTED = b"; coloured by edgecolor"
 
 
@@ -920,6 +1028,19 @@ def test_a_result_says_who_coloured_it_and_with_what(colorizer: Colorizer, tmp_p
     assert "compositeWithTrainedAlgorithmicMedia" in packet
 
 
+@pytest.mark.parametrize("length", [50_000, 59_990, 60_001, 100_000])
+def test_a_packet_too_long_for_a_jpeg_leaves_the_note(colorizer: Colorizer, tmp_path: Path, length: int) -> None:
+    """Also one that becomes too long by the note. Other formats hold any."""
+    packet = XMP.replace(b"Box 12", b"Box 12" + b"x" * (length - len(XMP)))
+    source = _save(tmp_path / "a.tif", _grey(), {"xmp-data": packet})
+    for suffix in (".jpg", ".png", ".tif"):
+        colorizer.image(source, tmp_path / f"b{suffix}")
+        written = bytes(_load(tmp_path / f"b{suffix}").get("xmp-data"))
+        assert b"coloured by edgecolor" in written
+        assert b"compositeWithTrainedAlgorithmicMedia" in written
+        assert (b"Box 12" in written) == (suffix != ".jpg" or length == 50_000)
+
+
 def test_a_note_goes_into_a_packet_once() -> None:
     once = noted_xmp(XMP, 'by "us" & others')
     assert once.count(b"&quot;us&quot; &amp; others") == 1
@@ -994,6 +1115,33 @@ def test_pages_do_not_fit_into_a_format_of_one(colorizer: Colorizer, tmp_path: P
         colorizer.image(source, tmp_path / "b.jpg")
 
 
+def _frames(path: Path, count: int) -> Path:
+    import pyvips
+
+    frames = [pyvips.Image.new_from_array(_grey(seed=seed)) for seed in range(count)]
+    _save(path, pyvips.Image.arrayjoin(frames, across=1).numpy(), {"page-height": HEIGHT})
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".avif"])
+def test_frames_that_would_be_lost_are_named(colorizer: Colorizer, tmp_path: Path, suffix: str) -> None:
+    source = _frames(tmp_path / f"a{suffix}", 3)
+    told = rf"a\{suffix} holds 3 frames, of which only the first would be coloured; write the one you want .*edgecolor video"
+    with pytest.raises(ImageError, match=told):
+        colorizer.image(source, tmp_path / "b.tif")
+    _only(tmp_path, source.name)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".avif"])
+def test_one_frame_is_a_picture(tmp_path: Path, suffix: str) -> None:
+    """Also with alpha, which is a picture of its own within an AVIF."""
+    assert read_picture(_frames(tmp_path / f"a{suffix}", 1)).shape[:2] == (HEIGHT, WIDTH)
+    alpha = _save(tmp_path / f"b{suffix}", np.dstack([*[_grey()] * 3, _grey(seed=1)]))
+    page = open_source(alpha).pages[0]
+    assert page.has_alpha
+    assert page.size == (HEIGHT, WIDTH)
+
+
 def test_directories_that_go_round_are_damage(colorizer: Colorizer, tmp_path: Path) -> None:
     source = _pages(tmp_path / "a.tif", _save(tmp_path / "1.tif", _grey()), _save(tmp_path / "2.tif", _grey()))
     content = bytearray(source.read_bytes())
@@ -1004,6 +1152,50 @@ def test_directories_that_go_round_are_damage(colorizer: Colorizer, tmp_path: Pa
     with pytest.raises(ImageError, match=r"a\.tif .* damaged: its directory 2 leads back to one before it"):
         colorizer.image(source, tmp_path / "b.tif")
     assert not (tmp_path / "b.tif").exists()
+
+
+def test_exif_that_leads_back_is_none(colorizer: Colorizer, tmp_path: Path) -> None:
+    content = bytearray(_archive_tiff(_grey("uint16"), "<"))
+    first = content[4:8]
+    for number in (34665, 34853):
+        place = content.index(struct.pack("<HHI", number, 4, 1)) + 8
+        content[place : place + 4] = first
+    (tmp_path / "a.tif").write_bytes(content)
+    colorizer.image(tmp_path / "a.tif", tmp_path / "b.tif")
+    (tags,) = _directories(tmp_path / "b.tif")
+    assert tags[34665].below == tags[34853].below == {}
+    assert tags[315].data == b"I. Bing\0"
+    colorizer.image(tmp_path / "a.tif", tmp_path / "b.jpg")
+    assert _load(tmp_path / "b.jpg").get("exif-ifd0-Artist").startswith("I. Bing")
+
+
+def test_an_exif_block_that_leads_back_is_none() -> None:
+    block = bytearray(exif_block({315: Tag(2, b"I. Bing\0"), 34665: Tag(4, bytes(4), {36867: Tag(2, b"1931\0")})}))
+    first, place = block[10:14], block.index(struct.pack("<HHI", 34665, 4, 1)) + 8
+    block[place : place + 4] = first
+    tags = exif_tags(bytes(block))
+    assert tags[315].data == b"I. Bing\0"
+    assert tags[34665].below == {}
+
+
+def test_directories_below_directories_come_to_an_end() -> None:
+    """Three ways on from each of 40: as many paths as no reader ever comes to the end of."""
+    size = 2 + 3 * 12 + 4
+    chain = b""
+    for number in range(40):
+        onward = struct.pack("<I", 8 + (number + 1) * size)
+        lines = b"".join(struct.pack("<HHI", tag, 4, 1) + onward for tag in (34665, 34853, 40965))
+        chain += struct.pack("<H", 3) + lines + bytes(4)
+    before = time.monotonic()
+    assert 34665 in exif_tags(b"II*\0" + struct.pack("<I", 8) + chain + bytes(size))
+    assert time.monotonic() - before < 5
+
+
+@pytest.mark.parametrize("number", [254, 255])
+def test_a_kind_of_page_without_a_value_is_none(tmp_path: Path, number: int) -> None:
+    source = _save(tmp_path / "a.tif", _grey())
+    add_tags(source, {number: Tag(3, b"")})
+    assert np.array_equal(read_picture(source), _grey())
 
 
 def test_an_unreadable_page_is_named_and_leaves_nothing(colorizer: Colorizer, tmp_path: Path, passage: str) -> None:
@@ -1148,8 +1340,8 @@ def _damaged() -> Iterator[tuple[str, Callable[[Path], None]]]:
         content = path.read_bytes()
         path.write_bytes(content[: round(len(content) * share)])
 
-    def stirred(path: Path, **options: Any) -> None:
-        _save(path, gray, **options)
+    def stirred(path: Path, pixels: Picture = gray, **options: Any) -> None:
+        _save(path, pixels, **options)
         content = bytearray(path.read_bytes())
         middle = len(content) // 2
         content[middle : middle + 400] = bytes(400)
@@ -1172,6 +1364,8 @@ def _damaged() -> Iterator[tuple[str, Callable[[Path], None]]]:
     yield "cut.png", lambda path: cut(path, 0.7)
     yield "stirred-lzw.tif", lambda path: stirred(path, compression="lzw")
     yield "stirred.png", stirred
+    for rows in (16, 64, 128):
+        yield f"stirred-jpeg-{rows}.tif", partial(stirred, pixels=scene(400, 500), compression="jpeg", tile_height=rows)
     yield "cut-tiles.tif", lambda path: cut_tiles(path, bytes, 1)
     yield "cut-tiles-deflate.tif", lambda path: cut_tiles(path, zlib.compress, 8)
     for compression in ("lzw", "deflate", "packbits", "jpeg"):
@@ -1191,6 +1385,85 @@ def test_damage_far_inside_is_named_and_leaves_nothing(
     assert (tmp_path / "colour.tif").read_bytes() == passage.encode()
     assert source.read_bytes() == content
     _only(tmp_path, name, "colour.tif")
+
+
+@pytest.mark.parametrize("tile", [False, True])
+@pytest.mark.parametrize("bands", [1, 3])
+def test_jpeg_with_tags_that_nobody_knows_is_read(tmp_path: Path, bands: int, tile: bool) -> None:  # noqa: FBT001
+    gray = scene(300, 400)
+    options: dict[str, Any] = {"tile": True, "tile_width": 128, "tile_height": 128} if tile else {"tile_height": 16}
+    source = _save(tmp_path / "a.tif", gray if bands == 1 else tripled(gray), compression="jpeg", **options)
+    add_tags(source, {65000: Tag(7, b"private"), 65001: Tag(4, bytes(8)), 271: Tag(2, b"no end")})
+    assert np.abs(read_picture(source).astype(float) - (gray if bands == 1 else tripled(gray))).mean() < 10
+
+
+def test_damage_of_jpeg_says_no_more_than_is_known(tmp_path: Path, passage: str) -> None:
+    source = _save(tmp_path / f"{passage}.tif", scene(400, 500), compression="jpeg", tile_height=64)
+    content = bytearray(source.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 400] = bytes(400)
+    source.write_bytes(content)
+    with pytest.raises(ImageError, match="or is damaged: its pixels cannot be unpacked"):
+        read_picture(source)
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_every_page_of_jpeg_is_its_own(tmp_path: Path, passage: str, bigtiff: bool) -> None:  # noqa: FBT001
+    grays = [scene(300, 400, seed=seed) for seed in range(3)]
+    singles = [
+        _save(tmp_path / f"{n}.tif", gray, compression="jpeg", tile_height=16, bigtiff=bigtiff, Q=95)
+        for n, gray in enumerate(grays)
+    ]
+    for single in singles:
+        add_tags(single, {271: Tag(2, b"no end, in a place of its own")})
+    for page, gray in zip(open_source(_pages(tmp_path / f"{passage}.tif", *singles)).pages, grays, strict=True):
+        pixels = np.concatenate([strip.luma.picture for strip in page.strips()])
+        assert np.abs(pixels.astype(float) - gray).mean() < 10
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_bare_page_is_the_file_but_for_its_words(tmp_path: Path, order: Literal["<", ">"]) -> None:
+    gray = _grey("uint16")
+    path = tmp_path / "a.tif"
+    path.write_bytes(_archive_tiff(gray, order))
+    page = BarePage(path, 0)
+    parts = list(iter(lambda: page.read(97), b""))
+    assert (page.seek(0, os.SEEK_CUR), page.seek(-3, os.SEEK_END)) == (path.stat().st_size, path.stat().st_size - 3)
+    bare = tmp_path / "b.tif"
+    bare.write_bytes(b"".join(parts))
+    tags, whole = _directories(bare)[0], _directories(path)[0]
+    assert tags == {number: whole[number] for number in (256, 257, 258, 259, 262, 277, 278, 279)}
+    assert np.array_equal(read_picture(bare), gray)
+    path.unlink()
+    assert page.read(3) == b""
+
+
+def test_a_pipe_is_not_waited_for(colorizer: Colorizer, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.tif")
+    both = os.open(tmp_path / "a.tif", os.O_RDWR)  # so that who opens it all the same does not hang
+    os.write(both, b"II*\0")
+    with pytest.raises(
+        SourceError, match=r"cannot read .*a\.tif: it is a pipe or device; write what comes out of it to a file"
+    ):
+        colorizer.image(tmp_path / "a.tif", tmp_path / "b.tif")
+    os.close(both)
+    _only(tmp_path, "a.tif")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".avif"])
+@pytest.mark.parametrize("free", [0, 1 << 30])
+def test_a_full_disk_is_called_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, free: int) -> None:
+    Usage = type(shutil.disk_usage(tmp_path))  # noqa: N806
+    (tmp_path / f"partial{suffix}").symlink_to("/dev/full")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(1 << 40, 0, free))
+    target, pixels = tmp_path / f"b{suffix}", tripled(scene(300, 400))
+    with (
+        pytest.raises(SourceError, match="cannot write") as told,
+        writing(Result(target, (300, 400), "uint8", 3, b""), tmp_path / f"partial{suffix}") as write,
+    ):
+        write(pixels)
+    assert (str(told.value) == f"cannot write {target}: No space left on device") == (free == 0)
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".png", ".jpg"])
