@@ -68,8 +68,8 @@ def add_image_command(
         "--profile",
         default="auto",
         metavar="RGB",
-        help=f"{names}, or the file of one (default: srgb; where its 8 bits are too coarse for a scan's grey profile, its"
-        " primaries with the scan's own curve)",
+        help=f"{names}, or the file of one (default: auto, which is srgb, and where its 8 bits are too coarse for a scan's grey"
+        " profile the scan's own curve, or adobergb)",
     )
     image.add_argument(
         "--confidence", type=Path, metavar="PNG", help="write how sure each colour is; for many photographs, a folder"

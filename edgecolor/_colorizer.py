@@ -238,7 +238,7 @@ class Colorizer:
             depth: Bits of a channel: "8", "16" or "float". "auto" keeps the source's where the format can.
             compression: Of a TIFF. "auto" keeps the source's.
             profile: RGB to write in: "srgb", "adobergb", "prophoto", or the file of an ICC profile. "auto" is sRGB, but for
-                scans with a grey profile that 8 bits of sRGB are too coarse for: sRGB's primaries with the scan's own curve.
+                scans with a grey profile that 8 bits of sRGB are too coarse for: RGB with the scan's own curve, or Adobe RGB.
             confidence: PNG to write beside: grey, how sure each colour is, white is certain.
             progress: Called with the share that is done, up to 1.
 
