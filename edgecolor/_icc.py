@@ -30,13 +30,14 @@ _DAMAGE = (KeyError, IndexError, struct.error, ValueError, ZeroDivisionError)
 _D50 = np.array([0.9642, 1.0, 0.8249])
 
 _PRIMARIES = {
-    "srgb": (((0.64, 0.33), (0.30, 0.60), (0.15, 0.06)), (0.3127, 0.3290), 0.0),
-    "adobergb": (((0.64, 0.33), (0.21, 0.71), (0.15, 0.06)), (0.3127, 0.3290), 563 / 256),
-    "prophoto": (((0.7347, 0.2653), (0.1596, 0.8404), (0.0366, 0.0001)), (0.3457, 0.3585), 461 / 256),
+    "srgb": (((0.64, 0.33), (0.30, 0.60), (0.15, 0.06)), (0.3127, 0.3290)),
+    "adobergb": (((0.64, 0.33), (0.21, 0.71), (0.15, 0.06)), (0.3127, 0.3290)),
+    "prophoto": (((0.7347, 0.2653), (0.1596, 0.8404), (0.0366, 0.0001)), (0.3457, 0.3585)),
 }
-"""x, y of red, green, blue and white, and the gamma, as their published profiles round it; sRGB's curve has none."""
+"""x, y of red, green, blue and of white, as the published profiles round them."""
 
-_NAMES = {"adobergb": b"Compatible with Adobe RGB (1998)", "prophoto": b"ProPhoto RGB (ROMM)"}
+_NAMED = {"adobergb": (b"Compatible with Adobe RGB (1998)", 563), "prophoto": (b"ProPhoto RGB (ROMM)", 461)}
+"""Profiles that are built: what they are called, and 256 times their gamma, as it is written."""
 
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 
@@ -88,9 +89,9 @@ def rgb_profile(name: str) -> bytes:
         import pyvips
 
         return bytes(pyvips.Image.profile_load("srgb"))
-    if name in _NAMES:
-        gamma = _PRIMARIES[name][2]
-        return _built(_NAMES[name], name, _tag(b"curv", struct.pack(">IH", 1, round(gamma * 256))))
+    if name in _NAMED:
+        label, gamma = _NAMED[name]
+        return _built(label, name, _tag(b"curv", struct.pack(">IH", 1, gamma)))
     try:
         return Path(name).read_bytes()
     except OSError as error:
@@ -191,7 +192,7 @@ def _padded(form: int, numbers: list[float]) -> list[float]:
 
 def _built(label: bytes, primaries: str, curve: bytes) -> bytes:
     """A profile (ICC 2.4) of named primaries and the tag of a curve."""
-    colorants = _adapted(*_PRIMARIES[primaries][:2])
+    colorants = _adapted(*_PRIMARIES[primaries])
     text = label + b"\0"
     tags = {
         b"desc": _tag(b"desc", struct.pack(">I", len(text)) + text + bytes(78)),

@@ -1450,7 +1450,7 @@ def test_a_pipe_is_not_waited_for(colorizer: Colorizer, tmp_path: Path) -> None:
     _only(tmp_path, "a.tif")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, Linux's disk that is always full")
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".avif"])
 @pytest.mark.parametrize("free", [0, 1 << 30])
 def test_a_full_disk_is_called_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, free: int) -> None:
