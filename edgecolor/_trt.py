@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecolor._cuda import REMEDY, Cuda, Pinned, Replay
+from edgecolor._cuda import REMEDY, Cuda, Device, Pinned, Replay
 from edgecolor._errors import EngineBuildError, EngineUnavailableError
 from edgecolor._plans import write_file
 
@@ -307,6 +307,23 @@ def offered_capabilities(rt: ModuleType) -> dict[str, Any]:
     kinds = getattr(rt, "ComputeCapability", None)
     names = [name for name in dir(kinds) if name.startswith("SM")] if kinds else []
     return {f"{name[2:-1]}.{name[-1]}": getattr(kinds, name) for name in names}
+
+
+def check_gpu(rt: ModuleType, device: Device) -> None:
+    """Refuse a GPU that these bindings build plans for and then do not run them on.
+
+    TensorRT-RTX serves the cards that it names, and those newer than all of them: not an H100, whose 9.0 it leaves out.
+
+    Raises:
+        EngineUnavailableError: It is such a GPU.
+    """
+    offered = offered_capabilities(rt)
+    capability = device.compute_capability
+    if offered and capability not in offered and float(capability) < max(map(float, offered)):
+        raise EngineUnavailableError(
+            f"{release(rt)} does not run on the {device.name} (compute capability {capability}), only on"
+            f" {', '.join(offered)} and newer: install TensorRT itself (pip install tensorrt), or take engine='onnxruntime'"
+        )
 
 
 class _Monitor:

@@ -28,6 +28,7 @@ from edgecolor._trt import (
     Progress,
     Shape,
     build_plan,
+    check_gpu,
     release,
     tensorrt,
 )
@@ -87,7 +88,8 @@ def why_not() -> str | None:
     """Why TensorRT cannot run here, or None if it can."""
     try:
         if any(find_spec(name) for name in MODULES):
-            open_cuda()  # a GPU is sooner looked for than a library of 200 MB is loaded
+            cuda = open_cuda()  # a GPU is sooner looked for than a library of 200 MB is loaded
+            check_gpu(tensorrt(), cuda.device)
         tensorrt()
     except EngineUnavailableError as error:
         return str(error)
@@ -174,11 +176,13 @@ class TensorRtEngine:
             frames: Largest frames, (height, width), that whole-frame plans are for; larger ones go through the network's
                 plan and the CPU. None at all: no limit, or that of ``edgecolor build`` where ``options`` are its too.
         """
-        tensorrt()
+        rt = tensorrt()
         if options is None:
             kept = read_options()
             frames, options = frames or kept.frames, BuildOptions.of(kept.build)
-        self._store = PlanStore(file, options, open_cuda(), progress)
+        cuda = open_cuda()
+        check_gpu(rt, cuda.device)
+        self._store = PlanStore(file, options, cuda, progress)
         self._exact = options.dla_core is not None
         lying = {_size_for(min(size), max(size), FRAME_SIZES) for size in frames}
         self._sizes = sorted(lying or FRAME_SIZES, key=math.prod)

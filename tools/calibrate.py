@@ -16,17 +16,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 
-from edgecolor._color import delta_e00, lab_to_rgb, rgb_to_lab
-from edgecolor._grid import grid_size
-from edgecolor._luma import read_luma
+from edgecolor._color import delta_e00, lab_to_rgb
 from tools.data import Array, read_photos
 from tools.figures import colorfulness, grey_of, psnr
-from tools.network import ColorNet, expected_ab, read_network
+from tools.network import expected_ab
+from tools.shown import shown
+from tools.teacher import read_believer
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -55,18 +55,13 @@ def read_operating_point(run: Path) -> OperatingPoint:
 
 
 @torch.no_grad()
-def answers(net: ColorNet, photos: list[npt.NDArray[np.uint8]]) -> list[tuple[torch.Tensor, torch.Tensor, Array]]:
+def answers(net: nn.Module, photos: list[npt.NDArray[np.uint8]]) -> list[tuple[torch.Tensor, torch.Tensor, Array]]:
     """Bin logits, confidence logit and the true L*a*b* at each cell's centre, as the library sees the photographs."""
     found = []
     for photo in photos:
-        rows, columns = grid_size(*photo.shape[:2])
-        planes = np.zeros((1, 4, rows, columns), np.float32)
-        planes[0, 0] = read_luma(photo).lightness(rows, columns)
-        logits, sure = net(torch.from_numpy(planes))
-        lab = rgb_to_lab(photo / 255.0).astype(np.float32)
-        truth: Array = cv2.resize(lab, (columns, rows), interpolation=cv2.INTER_AREA)
-        truth = truth[2::4, 2::4]
-        found.append((logits, sure[0, 0], truth))
+        one = shown(photo)
+        logits, sure = net(torch.from_numpy(one.planes))
+        found.append((logits, sure[0, 0], one.truth))
     return found
 
 
@@ -120,15 +115,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--limit", type=int, default=300, help="photographs to use (default %(default)s)")
     parser.add_argument("--colorfulness", type=float, default=0.58, help="least share of the truth's (default %(default)s)")
     parser.add_argument("--point", type=float, nargs=2, metavar=("TEMPERATURE", "VIVIDNESS"), help="take this one instead")
-    parser.add_argument("--teacher", action="store_true", help="the run is a teacher's")
     options = parser.parse_args(arguments)
-    if options.teacher:
-        from tools.teacher import read_teacher
-
-        net = read_teacher(options.run)
-    else:
-        net = read_network(options.run)
-    found = answers(net, list(read_photos(options.photos, options.limit).values()))
+    found = answers(read_believer(options.run), list(read_photos(options.photos, options.limit).values()))
     swept = [point for temperature in TEMPERATURES for point in measure(found, temperature, VIVIDNESSES)]
     sweep = [figures for figures, _ in swept]
     lively = [point for point in swept if point[0]["colorfulness"] >= options.colorfulness]

@@ -1,29 +1,28 @@
 """Photographs in, training batches out: greys as old film made them, hints as users and pipelines give them.
 
 A photograph stays an (H, W, 3) uint8 sRGB array in ordinary memory until it is sampled; everything random is drawn from
-one generator a worker, seeded by (seed, batch index), so that a resumed run sees the batches it would have seen.
+one generator a batch, seeded by its number, so that a resumed run sees the batches it would have seen.
 """
 
 from __future__ import annotations
 
 import io
-import queue
+import itertools
 import tarfile
-import threading
-from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from edgecolor._color import rgb_to_lab
 from tools.network import STRIDE
-from tools.tokens import DETAIL, Tokens
 
 Array = npt.NDArray[Any]
 """float32, where nothing else is said."""
@@ -31,8 +30,8 @@ Array = npt.NDArray[Any]
 Photo = npt.NDArray[Any]
 """(H, W, 3) uint8 sRGB."""
 
-TOKEN_STRIDE, BELIEF_STRIDE = 16, 8
-"""Pixels of a crop per side of a cell that the teacher's features and logits are interpolated to."""
+BELIEF_STRIDE = 8
+"""Pixels of a crop per side of a cell that a teacher's belief is interpolated to."""
 
 SUFFIXES = {".avif", ".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
@@ -56,28 +55,26 @@ def read_photos(source: Path, limit: int | None = None) -> dict[str, Photo]:
         return dict(pool.map(decode, encoded))
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What one step learns from."""
+class Pair(NamedTuple):
+    """A grey crop, and its colours."""
 
     planes: Array
-    """(N, 4, S, S): L*, hint a*, hint b*, trust."""
+    """(4, S, S): L*, hint a*, hint b*, trust."""
     target: Array
-    """(N, 3, S/4, S/4): the true L*, a*, b*."""
-    hinted: npt.NDArray[np.bool_]
-    """(N,) whether there are hints."""
-    tokens: Array | None = None
-    """(N, 768, S/16, S/16), or (N, 768, S/8, S/8) for the teacher: what its eyes see of the whole photograph, there."""
+    """(3, S/4, S/4): the true L*, a*, b*."""
     belief: Array | None = None
-    """(N, 128, S/8, S/8): logits of the teacher."""
+    """(128, S/8, S/8): a teacher's probabilities of the bins, of the photograph clean and whole."""
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What is known of a photograph beside its pixels."""
+class Batch(NamedTuple):
+    """What one step learns from: pairs, stacked."""
 
-    tokens: Tokens | None = None
-    belief: Tokens | None = None
+    planes: Tensor
+    """(N, 4, S, S) float32."""
+    target: Tensor
+    """(N, 3, S/4, S/4) float32."""
+    belief: Tensor | None = None
+    """(N, 128, S/8, S/8) float32."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +96,25 @@ class Window:
         resized: Photo = cv2.resize(np.ascontiguousarray(square), (size, size), interpolation=method)
         return resized
 
-    def cut_tokens(self, tokens: Tokens, photo: Photo, cells: int) -> Array:
-        """(n, cells, cells)."""
-        height, width = photo.shape[:2]
-        place = (self.top / height, self.left / width, self.side / height, self.side / width)
-        part = tokens.part(*place, cells)
-        return part[:, :, ::-1] if self.mirrored else part
+    def cut_belief(self, belief: Array, photo: Photo, cells: int) -> Array:
+        """(h, w, 128) of the whole photograph to (128, cells, cells), interpolated linearly."""
+        rows = between(belief.shape[0], self.top / photo.shape[0], self.side / photo.shape[0], cells)
+        columns = between(belief.shape[1], self.left / photo.shape[1], self.side / photo.shape[1], cells)
+        down, across = (slice(*np.flatnonzero(weights.any(0))[[0, -1]] + [0, 1]) for weights in (rows, columns))
+        near = belief[down, across].astype(np.float32)
+        lines = (rows[:, down] @ near.reshape(len(near), -1)).reshape(cells, *near.shape[1:])
+        part: Array = np.matmul(columns[:, across], lines).transpose(2, 0, 1)
+        return np.ascontiguousarray(part[:, :, ::-1] if self.mirrored else part)
+
+
+def between(count: int, start: float, share: float, cells: int) -> Array:
+    """(cells, count) weights that interpolate ``count`` values, at their centres, at the centres of cells of a window."""
+    places = np.clip((start + share * (np.arange(cells) + 0.5) / cells) * count - 0.5, 0, count - 1)
+    below = np.minimum(places.astype(int), max(0, count - 2))
+    weights = np.zeros((cells, count), np.float32)
+    weights[np.arange(cells), below] = 1 - (places - below)
+    weights[np.arange(cells), np.minimum(below + 1, count - 1)] += places - below
+    return weights
 
 
 def draw_window(photo: Photo, rng: np.random.Generator, zoom: float = 1.6) -> Window:
@@ -196,12 +206,14 @@ class Kind:
     """Share that looks like old film."""
     hints: float = 0.3
     """Share with hints, half of them sparse."""
+    zoom: float = 1.6
+    """How much of the short side a crop may leave out, as a factor."""
 
 
-def sample(photo: Photo, kind: Kind, rng: np.random.Generator, seen: Seen | None = None) -> Batch:
-    """One training pair, with neither first axis."""
+def sample(photo: Photo, kind: Kind, rng: np.random.Generator, belief: Array | None = None) -> Pair:
+    """One training pair, and what a teacher believes of it if it was asked."""
     size = kind.size
-    window = draw_window(photo, rng)
+    window = draw_window(photo, rng, kind.zoom)
     rgb = window.cut(photo, size)
     lab: Array = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
     planes = np.zeros((4, size, size), np.float32)
@@ -216,84 +228,48 @@ def sample(photo: Photo, kind: Kind, rng: np.random.Generator, seen: Seen | None
     elif chance < kind.hints:
         planes[1:] = dense_hints(lab[..., 1:], rng)
     target: Array = cv2.resize(lab, (size // STRIDE, size // STRIDE), interpolation=cv2.INTER_AREA)
-    pair = Batch(planes, target.transpose(2, 0, 1), np.array(chance < kind.hints))
-    if seen is None or seen.belief is None:
-        return pair
-    tokens = window.cut_tokens(seen.tokens, photo, size // TOKEN_STRIDE) if seen.tokens else None
-    return replace(pair, tokens=tokens, belief=window.cut_tokens(seen.belief, photo, size // BELIEF_STRIDE))
+    believed = None if belief is None else window.cut_belief(belief, photo, size // BELIEF_STRIDE)
+    return Pair(planes, target.transpose(2, 0, 1), believed)
 
 
-def sample_tokens(photo: Photo, kind: Kind, rng: np.random.Generator, seen: Seen | None = None) -> Batch:
-    """What the teacher learns from: whole tokens, ``kind.size`` / 8 a side, and (3, S/4, S/4) true L*a*b*."""
-    assert seen is not None
-    assert seen.tokens is not None
-    cells = kind.size // DETAIL
-    grid = seen.tokens.codes.shape[:2]
-    first = [int(rng.integers(0, count - cells + 1)) for count in grid]
-    down, across = (
-        slice(round(begin / count * side), round((begin + cells) / count * side))
-        for begin, count, side in zip(first, grid, photo.shape[:2], strict=True)
-    )
-    rgb = cv2.resize(photo[down, across], (kind.size, kind.size), interpolation=cv2.INTER_AREA)
-    codes = seen.tokens.codes[first[0] : first[0] + cells, first[1] : first[1] + cells]
-    if rng.random() < 0.5:
-        rgb, codes = rgb[:, ::-1], codes[:, ::-1]
-    lab: Array = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
-    planes = np.zeros((4, kind.size, kind.size), np.float32)
-    planes[0] = lab[..., 0]
-    target: Array = cv2.resize(lab, (2 * cells, 2 * cells), interpolation=cv2.INTER_AREA)
-    tokens = (codes * seen.tokens.scale).transpose(2, 0, 1)
-    return Batch(planes, target.transpose(2, 0, 1), np.array(False), tokens)  # noqa: FBT003
+@dataclass(frozen=True)
+class Batches(Dataset[Batch]):
+    """Endless batches by number, each epoch in a new order."""
 
+    photos: list[Photo]
+    kind: Kind
+    count: int
+    """Pairs in each."""
+    seed: int
+    beliefs: list[Array] | None = None
+    """(h, w, 128) float16 of each photograph."""
 
-def _together(pairs: list[Batch]) -> Batch:
-    def column(name: str) -> Any:
-        values = [getattr(pair, name) for pair in pairs]
-        return None if values[0] is None else np.stack(values)
-
-    return Batch(**{field.name: column(field.name) for field in fields(Batch)})
-
-
-def batches(
-    photos: list[Photo],
-    kind: Kind,
-    *,
-    count: int,
-    seed: int,
-    first: int,
-    seen: list[Seen] | None = None,
-    make_pair: Callable[..., Batch] = sample,
-    workers: int = 1,
-) -> Generator[Batch, None, None]:
-    """Endless batches from number ``first`` on, each epoch in a new order, made ahead in ``workers`` threads.
-
-    ``seen`` is what is known of each photograph beside its pixels, ``make_pair`` is ``sample`` or ``sample_tokens``.
-    """
-
-    def make(number: int) -> Batch:
-        rng = np.random.default_rng([seed, number])
-        per_epoch = max(1, len(photos) // count)
+    def __getitem__(self, number: int) -> Batch:
+        """Made anew each time, and always the same."""
+        rng = np.random.default_rng([self.seed, number])
+        per_epoch = max(1, len(self.photos) // self.count)
         epoch, position = divmod(number, per_epoch)
-        order = np.random.default_rng([seed, epoch, 0]).permutation(len(photos))
-        chosen = order[position * count : (position + 1) * count]
-        return _together([make_pair(photos[index], kind, rng, seen[index] if seen else None) for index in chosen])
-
-    with ThreadPoolExecutor(workers) as pool:
-        ahead: queue.Queue[threading.Event | object] = queue.Queue()
-        number = first
-        for _ in range(4):
-            ahead.put(pool.submit(make, number))
-            number += 1
-        while True:
-            yield ahead.get().result()  # type: ignore[attr-defined]
-            ahead.put(pool.submit(make, number))
-            number += 1
+        order = np.random.default_rng([self.seed, epoch, 0]).permutation(len(self.photos))
+        chosen = order[position * self.count : (position + 1) * self.count]
+        beliefs = self.beliefs
+        pairs = [sample(self.photos[index], self.kind, rng, beliefs[index] if beliefs else None) for index in chosen]
+        columns = (None if column[0] is None else torch.from_numpy(np.stack(column)) for column in zip(*pairs, strict=True))
+        return Batch(*columns)  # type: ignore[arg-type]
 
 
-def validation_planes(photo: Photo) -> tuple[Array, Array]:
-    """A photograph cut to multiples of 32, without hints: (4, H, W) planes and (H, W, 3) true L*a*b*."""
-    height, width = (side // 32 * 32 for side in photo.shape[:2])
-    lab = rgb_to_lab(photo[:height, :width].astype(np.float64) / 255).astype(np.float32)
-    planes = np.zeros((4, height, width), np.float32)
-    planes[0] = lab[..., 0]
-    return planes, lab
+def loader(batches: Batches, *, first: int, workers: int) -> DataLoader[Batch]:
+    """Batches from number ``first`` on, made ahead in ``workers`` processes, which share the photographs' memory."""
+    return DataLoader(
+        batches,
+        batch_size=None,
+        sampler=itertools.count(first),  # type: ignore[arg-type,unused-ignore]  # endless, and never asked for its length
+        num_workers=workers,
+        prefetch_factor=4,
+        multiprocessing_context="fork",
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_settle,
+    )
+
+
+def _settle(_number: int) -> None:
+    cv2.setNumThreads(1)

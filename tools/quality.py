@@ -73,9 +73,9 @@ def open_all(models: list[ModelName], teacher: Path | None) -> dict[str, tuple[e
     for name in models:
         found[name] = (edgecolor.load(name, engine="onnxruntime"), find_model(name).network.sha256)
     if teacher:
-        from tools.teacher import read_teacher
+        from tools.teacher import read_believer
 
-        found["teacher"] = of_network(read_teacher(teacher), teacher)
+        found["teacher"] = of_network(read_believer(teacher), teacher)
     return found
 
 

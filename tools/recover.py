@@ -1,11 +1,12 @@
 """Make a training run out of a file that ships, whose checkpoint is no longer at hand: to learn from it, or to go on from it.
 
     python -m tools.recover edgecolor/models/lite.fp32.onnx --photos PHOTOS.tar --run runs/NAME
+    python -m tools.recover tools/weights/teacher.npz --run runs/TEACHER
 
-The file holds every BatchNorm folded into its convolution. Here they are taken apart again: the mean and deviation of what each
-convolution answers on photographs become the statistics of its BatchNorm, and scale and shift are set so that the network
-answers as the file does. The optimiser's state and the confidence's calibration are not in the file: the first starts anew,
-and ``tools.calibrate`` finds the second.
+The second is what ``tools.packed`` wrote. The first holds every BatchNorm folded into its convolution. Here they are taken
+apart again: the mean and deviation of what each convolution answers on photographs become the statistics of its BatchNorm, and
+scale and shift are set so that the network answers as the file does. The optimiser's state and the confidence's calibration are
+not in the file: the first starts anew, and ``tools.calibrate`` finds the second.
 """
 
 from __future__ import annotations
@@ -15,17 +16,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
-import numpy as np
 import onnx
 import tomlkit
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from edgecolor._grid import grid_size
-from edgecolor._luma import read_luma
-from tools.data import Photo, read_photos
+from tools.data import read_photos
 from tools.network import SIZES, ColorNet
+from tools.packed import read_packed
+from tools.shown import shown
 from tools.train import write_whole
 
 
@@ -84,27 +84,26 @@ def unfolded(path: Path, size: str, inputs: list[Tensor]) -> ColorNet:
     return net
 
 
-def planes_of(photo: Photo) -> Tensor:
-    """(1, 4, H, W): a photograph as the library shows it to the network, without hints."""
-    rows, columns = grid_size(*photo.shape[:2])
-    planes = np.zeros((1, 4, rows, columns), np.float32)
-    planes[0, 0] = read_luma(photo).lightness(rows, columns)
-    return torch.from_numpy(planes)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Read, take apart, write a checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path, help="MODEL.fp32.onnx, beside the models.toml that tells of it")
-    parser.add_argument("--photos", type=Path, required=True, help="tar or folder of photographs for the statistics")
+    parser.add_argument("file", type=Path, help="MODEL.fp32.onnx, beside the models.toml that tells of it; or NAME.npz")
+    parser.add_argument("--photos", type=Path, help="tar or folder of photographs for the statistics")
     parser.add_argument("--run", type=Path, required=True, help="folder to write checkpoint.pt to")
     parser.add_argument("--limit", type=int, default=300, help="photographs to use (default %(default)s)")
     options = parser.parse_args(arguments)
+    options.run.mkdir(parents=True, exist_ok=True)
+    if options.file.suffix == ".npz":
+        write_whole(options.run / "checkpoint.pt", read_packed(options.file))
+        print(f"{options.run / 'checkpoint.pt'}: a teacher")
+        return
+    if not options.photos:
+        parser.error("--photos is needed for an ONNX file: photographs for the statistics")
     size = options.file.name.split(".")[0]
     told = tomlkit.parse((options.file.parent / "models.toml").read_text())["model"][size]
     cv2.setNumThreads(1)
-    net = unfolded(options.file, size, [planes_of(photo) for photo in read_photos(options.photos, options.limit).values()])
-    options.run.mkdir(parents=True, exist_ok=True)
+    photos = read_photos(options.photos, options.limit)
+    net = unfolded(options.file, size, [torch.from_numpy(shown(photo).planes) for photo in photos.values()])
     state = {"average": net.state_dict(), "size": size, "seen": int(told["photographs_seen"]), "seen_before": 0}
     write_whole(options.run / "checkpoint.pt", state)
     print(f"{options.run / 'checkpoint.pt'}: {size}, {told['photographs_seen']} photographs seen")

@@ -1,6 +1,6 @@
-"""The teacher: a frozen vision transformer's understanding, and what colours that makes likely. It never ships.
+"""The teacher: a vision transformer that knows the world, trained whole to say what colours are likely. It never ships.
 
-It answers as the student does, so that whatever measures one measures the other. Hints it does not know.
+It takes and answers what the student does, hints too, so that whatever measures one measures the other.
 """
 
 from __future__ import annotations
@@ -12,11 +12,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgecolor._color import BIN_COUNT
-from tools.network import LIGHTNESS_MEAN, LIGHTNESS_SCALE, STRIDE, confidence_head, convolution
-from tools.tokens import DETAIL, token_grid
-from tools.vision import FEATURES, PATCH, Vision, read_vision
+from tools.network import (
+    AB_SCALE,
+    LIGHTNESS_MEAN,
+    LIGHTNESS_SCALE,
+    ColorNet,
+    confidence_head,
+    convolution,
+    read_network,
+)
+from tools.vision import FEATURES, PATCH, WIDTH, Vision, read_vision
 
-_WIDTH = 256
+SEEN = 8
+"""Pixels per side of what a token sees; the picture is enlarged for it."""
+
+_COARSE, _FINE = 320, 160
+"""Widths where a token's cells lie, and at the answer's."""
 
 
 class Mix(nn.Module):
@@ -32,51 +43,46 @@ class Mix(nn.Module):
 
 
 class Teacher(nn.Module):
-    """L* and features of the whole picture to the logits of the colour bins and of the confidence."""
+    """L*, hint a*, hint b*, trust to the logits of the colour bins and of the confidence, at a quarter of the size."""
 
-    def __init__(self) -> None:
+    def __init__(self, vision: Vision | None = None) -> None:
         super().__init__()
-        self.forget = nn.Dropout2d(0.15)
-        self.joined = nn.Sequential(*convolution(FEATURES + DETAIL * DETAIL, _WIDTH), nn.ReLU(), Mix(_WIDTH))
-        self.bins = nn.Conv2d(_WIDTH, BIN_COUNT, 1)
-        self.sure = confidence_head(_WIDTH)
-        self._vision: list[Vision] = []  # in a list, so that it is no part of what a checkpoint keeps
+        self.vision = vision or Vision()
+        self.told = nn.Conv2d(4, WIDTH, 1)
+        nn.init.zeros_(self.told.weight)  # at first, it sees as it always has
+        nn.init.zeros_(self.told.bias)
+        self.halves = nn.Sequential(*convolution(4, 48, 3, 2), nn.ReLU())
+        self.quarters = nn.Sequential(*convolution(48, 96, 3, 2), nn.ReLU(), *convolution(96, 96, 3), nn.ReLU())
+        self.eighths = nn.Sequential(*convolution(96, 192, 3, 2), nn.ReLU())
+        self.coarse = nn.Sequential(*convolution(FEATURES + 192, _COARSE), nn.ReLU(), Mix(_COARSE), Mix(_COARSE))
+        self.fine = nn.Sequential(*convolution(_COARSE + 96, _FINE), nn.ReLU(), Mix(_FINE))
+        self.bins = nn.Conv2d(_FINE, BIN_COUNT, 1)
+        self.sure = confidence_head(_FINE)
 
-    def answer(self, lightness: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """What is likely where a token looks.
-
-        Args:
-            lightness: (N, 8 h, 8 w) L* [0, 100].
-            tokens: (N, 768, h, w) features.
-
-        Returns: bin logits (N, 128, h, w) and confidence logit (N, 1, h, w).
-        """
-        detail = functional.pixel_unshuffle((lightness[:, None] - LIGHTNESS_MEAN) / LIGHTNESS_SCALE, DETAIL)
-        x = self.joined(torch.cat([self.forget(tokens), detail], 1))
-        return self.bins(x), self.sure(x)
-
-    @torch.no_grad()
     def forward(self, planes: Tensor) -> tuple[Tensor, Tensor]:
-        """As the student answers: (N, 4, H, W), of which only L* is looked at, to logits at H/4, W/4."""
-        lightness = planes[:, 0]
-        rows, columns = token_grid((lightness.shape[1], lightness.shape[2]))
-        seen = self.see(resized(_encoded(lightness), (rows * PATCH, columns * PATCH)))
-        logits, sure = self.answer(resized(lightness, (rows * DETAIL, columns * DETAIL)), seen)
-        cells = (planes.shape[2] // STRIDE, planes.shape[3] // STRIDE)
-        large = [functional.interpolate(part, size=cells, mode="bilinear") for part in (logits, sure)]
-        return large[0], large[1]
+        """As :meth:`ColorNet.forward`; H and W are multiples of 8."""
+        scale = planes.new_tensor([LIGHTNESS_SCALE, AB_SCALE, AB_SCALE, 1.0]).view(1, 4, 1, 1)
+        mean = planes.new_tensor([LIGHTNESS_MEAN, 0.0, 0.0, 0.0]).view(1, 4, 1, 1)
+        known = (planes - mean) / scale
+        quarter = self.quarters(self.halves(known))
+        cells = [side // SEEN for side in planes.shape[2:]]
+        grey = functional.interpolate(
+            _encoded(planes[:, :1]), size=[PATCH * side for side in cells], mode="bilinear", align_corners=False
+        )
+        seen = self.vision(grey[:, 0], self.told(_pooled(known[:, 1:])))
+        coarse = self.coarse(torch.cat([seen, self.eighths(quarter)], 1))
+        fine = self.fine(
+            torch.cat([functional.interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False), quarter], 1)
+        )
+        return self.bins(fine), self.sure(fine)
 
-    @torch.no_grad()
-    def see(self, grey: Tensor) -> Tensor:
-        """Features of (N, 14 h, 14 w) grey pictures; see ``Vision``."""
-        if not self._vision:
-            self._vision.append(read_vision().to(grey.device))
-        return self._vision[0](grey)
 
-
-def resized(planes: Tensor, size: tuple[int, int]) -> Tensor:
-    """(N, H, W) to (N, *size), detail averaged."""
-    return functional.interpolate(planes[:, None], size=size, mode="bilinear", antialias=True)[:, 0]
+def _pooled(hints: Tensor) -> Tensor:
+    """(N, 3, H, W) hint a, b and trust to (N, 4, H/8, W/8): the mean where there are hints, how much that is, and the trust."""
+    given = functional.avg_pool2d((hints[:, 2:] > 0).to(hints), SEEN)
+    a, b, trust = functional.avg_pool2d(hints, SEEN).split(1, 1)
+    share = given.clamp_min(1 / SEEN**2)
+    return torch.cat([a / share, b / share, given.sqrt(), trust / share], 1)
 
 
 def _encoded(lightness: Tensor) -> Tensor:
@@ -86,8 +92,16 @@ def _encoded(lightness: Tensor) -> Tensor:
     return torch.where(linear > 0.0031308, 1.055 * linear.clamp_min(1e-9) ** (1 / 2.4) - 0.055, 12.92 * linear).clamp(0, 1)
 
 
-def read_teacher(run: Path) -> Teacher:
-    """The running mean of the weights of a teacher's training run, ready to answer."""
+def new_teacher() -> Teacher:
+    """With the vision transformer's published weights."""
+    return Teacher(read_vision())
+
+
+def read_believer(run: Path) -> Teacher | ColorNet:
+    """The running mean of the weights of a run, a teacher's or not, ready to answer."""
+    state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
+    if state.get("size") != "teacher":
+        return read_network(run)
     net = Teacher()
-    net.load_state_dict(torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)["average"])
+    net.load_state_dict(state["average"])
     return net.eval()

