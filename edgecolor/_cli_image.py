@@ -101,7 +101,9 @@ def _image(options: argparse.Namespace) -> int:
     def work(job: _Job) -> Record:
         with bars.file(job.source) as progress:
             more: dict[str, Any] = {"confidence": job.confidence, "progress": progress}
-            return colored_by(colorizer, job.source, job.target, skip_existing=options.skip_existing, **chosen, **more)
+            # two runs side by side share the work: what one is writing, the other leaves to it
+            more |= {"skip_existing": True, "wait_seconds": None} if options.skip_existing else {"skip_existing": False}
+            return colored_by(colorizer, job.source, job.target, **chosen, **more)
 
     def tell(record: Record) -> int:
         if report is not None:

@@ -23,9 +23,20 @@ from edgecolor._errors import ImageError
 from edgecolor._files import whole_file
 from edgecolor._grid import grid_size, laid, upright
 from edgecolor._icc import profile_for, rgb_profile, rgb_space
-from edgecolor._luma import AreaMean, Plane
+from edgecolor._luma import AreaMean, Luma, Plane
 from edgecolor._source import Page, Source, Strip, open_source
-from edgecolor._target import BIG_BYTES, Result, Saving, check_map, check_target, converted, depth_of, format_of, writing
+from edgecolor._target import (
+    BIG_BYTES,
+    THUMBNAIL,
+    Result,
+    Saving,
+    check_map,
+    check_target,
+    converted,
+    depth_of,
+    format_of,
+    writing,
+)
 from edgecolor._tiff import add_page
 
 if TYPE_CHECKING:
@@ -33,6 +44,9 @@ if TYPE_CHECKING:
 
 Picture = npt.NDArray[Any]
 Size = tuple[int, int]
+
+_THUMBNAIL_STRETCH = 0.05
+"""By which its sides may differ in proportion from the picture's; cameras often lay black beams around it instead."""
 
 MAP_SIDE_MAX = 4096
 """Pixels of the longer side of a written map of confidence; beyond it there is nothing to see."""
@@ -139,12 +153,24 @@ def _color_page(page: Page, decide: Callable[[Survey], Decision], order: Order, 
         return np.dstack([rgb, converted(strip.alpha, result.dtype)])
 
     rows = 0
+    result = replace(result, thumbnail=_thumbnail(page, chroma))
     with writing(result, place) as write:
         for part in ahead(color, page.strips()):
             write(part)
             rows += len(part)
             order.progress(0.5 + 0.5 * rows / page.size[0])
     return decision
+
+
+def _thumbnail(page: Page, chroma: ChromaField) -> bytes:
+    """The small JPEG in the EXIF block of a page, coloured like the page; nothing if there is none that shows all of it."""
+    if not page.header.get_typeof(THUMBNAIL):
+        return b""
+    small = cv2.imdecode(np.frombuffer(page.header.get(THUMBNAIL), np.uint8), cv2.IMREAD_GRAYSCALE)
+    if small is None or abs(small.shape[1] * page.size[0] / (small.shape[0] * page.size[1]) - 1) > _THUMBNAIL_STRETCH:
+        return b""
+    rgb = colored_strip(Luma(small), replace(chroma, size=small.shape), "uint8")
+    return cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
 
 
 def _report(progress: Callable[[float], None], number: int, count: int, share: float) -> None:

@@ -21,10 +21,12 @@ import numpy.typing as npt
 from edgecolor._errors import ImageError, SourceError
 from edgecolor._files import whole_file
 from edgecolor._icc import rgb_profile
+from edgecolor._jpeg import add_segments, joined_xmp, more_xmp, unwritten
 from edgecolor._source import Page
 from edgecolor._tiff import (
     Tags,
     add_tags,
+    block_with_color_space,
     described,
     exif_block,
     exif_tags,
@@ -32,6 +34,7 @@ from edgecolor._tiff import (
     noted_text,
     press_block,
     press_tags,
+    with_color_space,
     with_text,
 )
 from edgecolor._vips import copy_field, fields, load_vips, reason, writes_tiff
@@ -106,6 +109,9 @@ _KEPT = (
 
 _ADDED_AS_TAGS = ("exif", "iptc", "photoshop")
 """Of these, what libvips does not write into TIFF, or not right."""
+
+THUMBNAIL = "jpeg-thumbnail-data"
+"""libvips's name for the small JPEG in an EXIF block."""
 
 _DESCRIPTION = 270
 
@@ -269,6 +275,8 @@ class Result:
     """Of a TIFF in tiles: whether smaller versions are stored along."""
     big: bool = False
     """Of a TIFF: whether it may become larger than 4 GB."""
+    thumbnail: bytes = b""
+    """A JPEG, in place of the one in the source's EXIF."""
 
 
 @contextmanager
@@ -307,6 +315,8 @@ def writing(result: Result, path: Path) -> Iterator[Callable[[Picture], None]]:
         add_tags(path, _tags(result), _RESOLUTION if result.like and result.like.tags else frozenset())
     elif result.like and result.target.suffix.lower() == ".png":
         _add_texts(path, _png_texts(result.like.path))
+    elif result.like and format_of(result.target) is _JPEG:
+        add_segments(path, unwritten(result.like.path))
 
 
 class _Feed:
@@ -438,6 +448,8 @@ def _dressed(image: pyvips.Image, result: Result) -> pyvips.Image:
     blob = load_vips().GValue.blob_type
     if result.profile:
         image.set_type(blob, "icc-profile-data", result.profile)
+    if result.like and format_of(result.target) is not _JPEG and (more := more_xmp(result.like.path)):
+        image.set_type(blob, "xmp-data", joined_xmp(bytes(image.get("xmp-data")), more))
     if result.note:
         packet = noted_xmp(bytes(image.get("xmp-data")) if image.get_typeof("xmp-data") else _EMPTY_XMP, result.note)
         if format_of(result.target) is _JPEG and len(packet) > _JPEG_XMP_BYTES:
@@ -455,12 +467,14 @@ def _informed(image: pyvips.Image, like: Page, result: Result) -> pyvips.Image:
     for name in fields(like.header):
         if name.startswith(_KEPT) and not (form.pages and name.startswith(_ADDED_AS_TAGS)):
             copy_field(like.header, image, name)
-    block = b"" if form.pages else _exif(like, result.note)
+    block = b"" if form.pages else _exif(like, result)
     if 0 < len(block) <= _SEGMENT_BYTES:
         origin = _with_exif(block)
         for name in fields(origin):
             if name.startswith("exif"):
                 copy_field(origin, image, name)
+    if result.thumbnail:
+        image.set_type(load_vips().GValue.blob_type, THUMBNAIL, result.thumbnail)
     if like.tags and form is _JPEG and (press := press_block(like.tags)):
         image.set_type(load_vips().GValue.blob_type, "iptc-data", press)
     elif like.tags:
@@ -468,15 +482,24 @@ def _informed(image: pyvips.Image, like: Page, result: Result) -> pyvips.Image:
     return image
 
 
-def _exif(like: Page, note: str) -> bytes:
-    """The EXIF block of a page, with the note in its description. libvips leaves alone what it finds in a block."""
+def _exif(like: Page, result: Result) -> bytes:
+    """The EXIF block of a page, true of the result, with the note in its description.
+
+    libvips leaves alone what it finds in a block.
+    """
+    note = result.note
     if like.tags:
         tags = described(like.tags)
         block = exif_block({number: tag for number, tag in tags.items() if tag.below or len(tag.data) <= _SMALL_BYTES})
     else:
         block = bytes(like.header.get("exif-data")) if like.header.get_typeof("exif-data") else exif_block({})
         tags = exif_tags(block)
+    block = block_with_color_space(block, srgb=_is_srgb(result))
     return with_text(block, _DESCRIPTION, noted_text(tags.get(_DESCRIPTION), note)) if note else block
+
+
+def _is_srgb(result: Result) -> bool:
+    return result.profile == rgb_profile("srgb")
 
 
 def _with_exif(block: bytes) -> pyvips.Image:
@@ -515,6 +538,7 @@ def _tags(result: Result) -> Tags:
         tags |= exif_tags(bytes(like.header.get("exif-data")))
     if not like.tags and like.header.get_typeof("iptc-data"):
         tags |= press_tags(bytes(like.header.get("iptc-data")))
+    tags = with_color_space(tags, srgb=_is_srgb(result))
     return tags | {_DESCRIPTION: noted_text(tags.get(_DESCRIPTION), result.note)} if result.note else tags
 
 

@@ -47,6 +47,8 @@ _PIXELS = ENCODING - {254, 255, 274, 282, 283, 296, 301, 330, 700}
 """Tags without which pixels cannot be read, or not as they are meant."""
 
 _EXIF_MARK = b"Exif\0\0"
+_EXIF, _COLOR_SPACE = 34665, 40961
+_SRGB, _UNCALIBRATED = 1, 65535
 _IPTC, _PHOTOSHOP = 33723, 34377
 _PRESS_MARK = b"Photoshop 3.0\0"
 _IPTC_MARK = b"8BIM\x04\x04\0\0"
@@ -251,6 +253,34 @@ def with_text(block: bytes, number: int, text: Tag) -> bytes:
     file = io.BytesIO(block.removeprefix(_EXIF_MARK))
     try:
         _put_tags(file, {number: text}, frozenset())
+    except TiffError:
+        return block
+    return _EXIF_MARK + file.getvalue()
+
+
+def with_color_space(tags: Tags, *, srgb: bool) -> Tags:
+    """Where EXIF says which colours the codes are, what is true now: it has a word for sRGB, and one for all others."""
+    exif = tags.get(_EXIF)
+    if exif is None or not exif.below or _COLOR_SPACE not in exif.below:
+        return tags
+    value = Tag(3, (_SRGB if srgb else _UNCALIBRATED).to_bytes(2, "little"))
+    return tags | {_EXIF: replace(exif, below=exif.below | {_COLOR_SPACE: value})}
+
+
+def block_with_color_space(block: bytes, *, srgb: bool) -> bytes:
+    """The same of an EXIF block, all else where it was; as it is if it is damaged."""
+    file = io.BytesIO(block.removeprefix(_EXIF_MARK))
+    try:
+        form, place = _start(file)
+        for number in (_EXIF, _COLOR_SPACE):
+            entries, _ = _entries(file, form, place)
+            index = next((index for index, entry in enumerate(entries) if entry.number == number), None)
+            if index is None or entries[index].kind not in (3, 4):
+                return block
+            spot = place + form.count_bytes + (index + 1) * form.entry_bytes - form.place_bytes
+            kind = form.place if entries[index].kind == 4 else f"{form.order}H"
+            (place,) = struct.unpack_from(kind, entries[index].field)
+        _put(file, spot, struct.pack(kind, _SRGB if srgb else _UNCALIBRATED))
     except TiffError:
         return block
     return _EXIF_MARK + file.getvalue()

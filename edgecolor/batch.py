@@ -92,7 +92,7 @@ def colored_by(
     target: str | PathLike[str],
     *,
     skip_existing: bool,
-    wait_seconds: float = 0,
+    wait_seconds: float | None = 0,
     **options: Any,
 ) -> Record:
     """The same with a colorizer that is open.
@@ -102,7 +102,7 @@ def colored_by(
         source: See above.
         target: See above. Its folder must be there.
         skip_existing: Whether to pass over what is there, with its confidence if wanted.
-        wait_seconds: For how long to wait while someone else is writing it, before that is a failure.
+        wait_seconds: For how long to wait while someone else is writing it, before that is a failure; None passes over it.
         options: For ``Colorizer.image``.
     """
     record = Record(source=fspath(source), target=fspath(target), status="coloured", seconds=0.0, error="")
@@ -115,7 +115,10 @@ def colored_by(
             try:
                 colorizer.image(source, target, **options)
                 break
-            except BusyError:
+            except BusyError as error:
+                if wait_seconds is None:
+                    record |= {"status": "skipped", "error": str(error)}
+                    break
                 if time.monotonic() - begin >= wait_seconds:
                     raise
                 time.sleep(_POLL_SECONDS)

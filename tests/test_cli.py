@@ -486,10 +486,15 @@ def test_two_runs_do_not_wait_for_each_other(tmp_path: Path, capsys: pytest.Capt
     sources = [_photo(tmp_path / f"{name}.png", seed) for seed, name in enumerate("ab")]
     out = tmp_path / "out"
     out.mkdir()
+    report = tmp_path / "report.jsonl"
     with whole_file(out / "a.png"):
-        assert _run("image", *sources, "--out-dir", out, "--skip-existing") == 1
-        assert "another process is writing it" in _error(capsys)
+        assert _run("image", *sources, "--out-dir", out, "--skip-existing", "--report", report) == 0
         assert (out / "b.png").exists()
+        assert _run("image", *sources, "--out-dir", out) == 1
+        assert "another process is writing it" in _error(capsys)
+    first, second = (json.loads(line) for line in report.read_text(encoding="utf-8").splitlines())
+    assert (first["status"], second["status"]) == ("skipped", "coloured")
+    assert "another process is writing it" in first["error"]
 
 
 def test_a_folder_without_photographs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
