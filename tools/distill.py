@@ -19,12 +19,11 @@ from pathlib import Path
 import cv2
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tools.beliefs import read_beliefs
 from tools.data import BELIEF_STRIDE, Batch
-from tools.losses import distance, doubt, soft_labels
-from tools.network import SIZES, STRIDE, ColorNet, expected_ab, photographs_seen, read_network, slim
+from tools.losses import colors_believed, colors_of, distance, doubt, pooled, true_colors
+from tools.network import SIZES, STRIDE, ColorNet, photographs_seen, read_network, slim
 from tools.teacher import read_believer
 from tools.train import Run, answer, fit, frozen, new_student, options_parser, read_data
 
@@ -39,24 +38,20 @@ class Distillation:
     def __call__(self, net: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """As ``Losses``."""
         logits, sure = answer(net, batch.planes)
-        ab = batch.target[:, 1:]
-        trust = torch.full_like(ab[:, :1, :1, 0], self.trust)
+        given, true = colors_of(logits), true_colors(batch.target[:, 1:])
+        trust = torch.full_like(given.ab[:, :1, :1, 0], self.trust)
         if batch.belief is None:
             with torch.no_grad():
                 belief, _ = answer(self.teacher, batch.planes)
-            away = distance(logits, torch.softmax(belief, 1), expected_ab(belief))
+                believed = colors_of(belief)
+            away = distance(given, believed)
         else:
-            away = distance(_averaged(logits), batch.belief, expected_ab(batch.belief.clamp_min(1e-7).log()))
+            away = distance(pooled(given, BELIEF_STRIDE // STRIDE), colors_believed(batch.belief))
             trust *= batch.planes[:, 3].amax((1, 2)).view(-1, 1, 1) == 0
-        truth = ((1 - trust) * distance(logits, soft_labels(ab), ab)).mean()
+        truth = ((1 - trust) * distance(given, true)).mean()
         taught = (trust * away).mean()
-        confidence = doubt(logits, sure, batch.target)
+        confidence = doubt(given, sure, true)
         return {"total": truth + taught + 0.5 * confidence, "truth": truth, "taught": taught, "confidence": confidence}
-
-
-def _averaged(logits: Tensor) -> Tensor:
-    """Logits of the mean of the probabilities where a belief's cells are, from the student's, which are smaller."""
-    return functional.avg_pool2d(torch.softmax(logits, 1), BELIEF_STRIDE // STRIDE).clamp_min(1e-7).log()
 
 
 def begun(options: argparse.Namespace) -> tuple[ColorNet, int]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from edgecolor._color import ab_bins, compress_chroma
-from tools.network import expected_ab
 
 LABEL_WIDTH = 3.0
 """Deviation of the soft label in the plane of ``compress_chroma``, a little over half the distance between bins."""
@@ -17,31 +17,73 @@ LABEL_WIDTH = 3.0
 NEAR = 10.0
 """CIEDE2000 within which the confidence calls a colour right."""
 
+_LEAST = 1e-7
+"""Of a probability whose logarithm is taken."""
 
-def soft_labels(ab: Tensor) -> Tensor:
-    """(N, 2, h, w) true a*, b* to (N, 128, h, w) probabilities, spread over the nearest bins."""
+
+@dataclass(frozen=True)
+class Colors:
+    """A distribution over the bins for each cell, and what it makes of a cell, all worked out once.
+
+    The bins come last: so they lie in memory, and every pass over them is as fast as the memory.
+    """
+
+    log: Tensor
+    """(N, h, w, 128) logarithms of the probabilities."""
+    probabilities: Tensor
+    """(N, h, w, 128)."""
+    ab: Tensor
+    """(N, h, w, 2) mean a*, b*."""
+
+
+def colors_of(logits: Tensor) -> Colors:
+    """Of (N, 128, h, w) logits."""
+    log = functional.log_softmax(logits.permute(0, 2, 3, 1), -1)
+    probabilities = log.exp()
+    return Colors(log, probabilities, _mean(probabilities))
+
+
+def colors_believed(probabilities: Tensor) -> Colors:
+    """Of (N, 128, h, w) probabilities, in the mean of which some may be nought."""
+    last = probabilities.permute(0, 2, 3, 1).contiguous()
+    return Colors(last.clamp_min(_LEAST).log(), last, _mean(last))
+
+
+def pooled(colors: Colors, cells: int) -> Colors:
+    """The means over squares of so many cells a side."""
+    return colors_believed(functional.avg_pool2d(colors.probabilities.permute(0, 3, 1, 2), cells))
+
+
+def _mean(probabilities: Tensor) -> Tensor:
+    return probabilities @ torch.from_numpy(ab_bins()).to(probabilities)
+
+
+def true_colors(ab: Tensor) -> Colors:
+    """Of (N, 2, h, w) true a*, b*, spread over the nearest bins; the mean is the truth itself."""
     bins = torch.from_numpy(compress_chroma(ab_bins())).to(ab)
-    chroma = ab.norm(dim=1, keepdim=True)
-    compressed = ab * (torch.log1p(0.045 * chroma) / (0.045 * chroma.clamp_min(1e-6)))
+    last = ab.permute(0, 2, 3, 1)
+    chroma = last.norm(dim=-1, keepdim=True)
+    compressed = last * (torch.log1p(0.045 * chroma) / (0.045 * chroma.clamp_min(1e-6)))
     # |c - b|^2 without its |c|^2, which the softmax would cancel
-    score = 2 * functional.conv2d(compressed, bins[:, :, None, None]) - bins.square().sum(1).view(1, -1, 1, 1)
-    return torch.softmax(score / (2 * LABEL_WIDTH**2), 1)
+    score = (compressed @ bins.T).mul_(2).sub_(bins.square().sum(1)).div_(2 * LABEL_WIDTH**2)
+    log = functional.log_softmax(score, -1)
+    return Colors(log, log.exp(), last)
 
 
-def distance(logits: Tensor, labels: Tensor, ab: Tensor) -> Tensor:
-    """How far a distribution is from one of (N, 128, h, w) and its mean from (N, 2, h, w): (N, h, w).
+def distance(answer: Colors, wanted: Colors) -> Tensor:
+    """How far an answer is from what is wanted, for every cell: (N, h, w).
 
     The cross-entropy shapes the distribution, the Huber term makes its mean right. Divided by 100, the latter's pull on the
     logits is near that of the former.
     """
-    entropy = -(labels * functional.log_softmax(logits, 1)).sum(1)
-    return entropy + functional.huber_loss(expected_ab(logits), ab, delta=10.0, reduction="none").mean(1) / 100.0
+    entropy = -(wanted.probabilities * answer.log).sum(-1)
+    return entropy + functional.huber_loss(answer.ab, wanted.ab, delta=10.0, reduction="none").mean(-1) / 100.0
 
 
-def doubt(logits: Tensor, sure: Tensor, target: Tensor) -> Tensor:
-    """What the confidence learns: whether the mean lies near the truth."""
+def doubt(answer: Colors, sure: Tensor, wanted: Colors) -> Tensor:
+    """What the confidence, (N, 1, h, w) logits, learns: whether the mean lies near the truth."""
     with torch.no_grad():
-        near = delta_e00(target[:, 1:], expected_ab(logits)) < NEAR
+        near = delta_e00(*(colors.ab.permute(0, 3, 1, 2) for colors in (wanted, answer))) < NEAR
     return functional.binary_cross_entropy_with_logits(sure[:, 0], near.to(sure))
 
 

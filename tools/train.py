@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from edgecolor._color import lab_to_rgb
 from tools.data import Array, Batch, Batches, Kind, Photo, loader, read_photos
 from tools.figures import grey_of, psnr
-from tools.losses import delta_e00, distance, doubt, soft_labels
+from tools.losses import colors_of, delta_e00, distance, doubt, true_colors
 from tools.network import SIZES, ColorNet, expected_ab, slim
 from tools.shown import Shown, shown
 from tools.teacher import Teacher, new_teacher
@@ -102,9 +102,9 @@ def answer(net: nn.Module, planes: Tensor) -> tuple[Tensor, Tensor]:
 def losses_alone(net: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """Of a network that learns from the truth."""
     logits, sure = answer(net, batch.planes)
-    ab = batch.target[:, 1:]
-    colors = distance(logits, soft_labels(ab), ab).mean()
-    confidence = doubt(logits, sure, batch.target)
+    given, true = colors_of(logits), true_colors(batch.target[:, 1:])
+    colors = distance(given, true).mean()
+    confidence = doubt(given, sure, true)
     return {"total": colors + 0.5 * confidence, "colors": colors, "confidence": confidence}
 
 
