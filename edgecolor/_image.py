@@ -244,7 +244,11 @@ def _bytes(page: Page, target: Path, order: Order) -> float:
 
 
 def _is_pyramid(file: Source) -> bool:
-    return len(file.directories) > len(file.pages) or any(330 in tags for tags in file.directories)
+    """Whether smaller versions are stored, each half as wide as the one before; a thumbnail beside a page makes no pyramid."""
+    if any(330 in tags for tags in file.directories):
+        return True
+    widths = [tags[256].numbers[0] for tags in file.directories if 256 in tags and tags[256].numbers]
+    return len(widths) > len(file.pages) and any(abs(2 * small - page.size[1]) <= 2 for page in file.pages for small in widths)
 
 
 def numbered(path: Path, number: int, count: int) -> Path:

@@ -43,7 +43,7 @@ from edgecolor._grid import upright
 from edgecolor._icc import grey_tone, kind, rgb_profile, rgb_space
 from edgecolor._source import PIXELS_MAX, open_source, read_picture
 from edgecolor._target import Result, converted, noted_xmp, writing
-from edgecolor._tiff import BarePage, Tag, Tags, add_tags, exif_block, exif_tags, plain_rows, read_directories
+from edgecolor._tiff import BarePage, Tag, Tags, add_page, add_tags, exif_block, exif_tags, plain_rows, read_directories
 from edgecolor._vips import writes_tiff
 
 HEIGHT, WIDTH = 90, 120
@@ -346,6 +346,18 @@ def test_tiles_and_pyramids_stay(colorizer: Colorizer, tmp_path: Path, subifd: b
     assert_lightness_kept(_pixels(tmp_path / "colour.tif"), gray)
     if not subifd:
         assert _pixels(tmp_path / "colour.tif", page=1).shape == (300, 350, 3)
+
+
+def test_a_thumbnail_beside_a_tiled_page_makes_no_pyramid(colorizer: Colorizer, tmp_path: Path) -> None:
+    gray = scene(600, 700)
+    source = _save(tmp_path / "page.tif", gray, tile=True, tile_width=128, tile_height=64)
+    small = _save(tmp_path / "small.tif", gray[::8, ::8].copy())
+    add_tags(small, {254: Tag(4, struct.pack("<I", 1))}, frozenset({254}))
+    add_page(source, small)
+    colorizer.image(source, tmp_path / "colour.tif")
+    (tags,) = _directories(tmp_path / "colour.tif")
+    assert (tags[256].numbers, tags[322].numbers) == ([700], [128])
+    assert_lightness_kept(_pixels(tmp_path / "colour.tif"), gray)
 
 
 @pytest.mark.parametrize(
