@@ -33,6 +33,7 @@ ORDER = (
     "_target",
     "_source",
     "_tiff",
+    "_jpeg",
     "_vips",
     "_explain",
     "_steady",
