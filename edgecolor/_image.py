@@ -164,9 +164,10 @@ def _color_page(page: Page, decide: Callable[[Survey], Decision], order: Order, 
 
 def _thumbnail(page: Page, chroma: ChromaField) -> bytes:
     """The small JPEG in the EXIF block of a page, coloured like the page; nothing if there is none that shows all of it."""
-    if not page.header.get_typeof(THUMBNAIL):
+    data = bytes(page.header.get(THUMBNAIL)) if page.header.get_typeof(THUMBNAIL) else b""
+    if not data:
         return b""
-    small = cv2.imdecode(np.frombuffer(page.header.get(THUMBNAIL), np.uint8), cv2.IMREAD_GRAYSCALE)
+    small = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
     if small is None or abs(small.shape[1] * page.size[0] / (small.shape[0] * page.size[1]) - 1) > _THUMBNAIL_STRETCH:
         return b""
     rgb = colored_strip(Luma(small), replace(chroma, size=small.shape), "uint8")

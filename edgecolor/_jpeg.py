@@ -30,7 +30,10 @@ def segments(path: Path) -> list[Segment]:
         if file.read(2) != b"\xff\xd8":
             return found
         while len(head := file.read(4)) == 4 and head[0] == 0xFF and head[1] != _SCAN:
-            body = file.read(int.from_bytes(head[2:], "big") - 2)
+            length = int.from_bytes(head[2:], "big") - 2
+            body = file.read(max(0, length))
+            if len(body) != length:
+                break
             found.append((head[1], body))
     return found
 

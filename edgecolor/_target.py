@@ -448,10 +448,14 @@ def _dressed(image: pyvips.Image, result: Result) -> pyvips.Image:
     blob = load_vips().GValue.blob_type
     if result.profile:
         image.set_type(blob, "icc-profile-data", result.profile)
-    if result.like and format_of(result.target) is not _JPEG and (more := more_xmp(result.like.path)):
-        image.set_type(blob, "xmp-data", joined_xmp(bytes(image.get("xmp-data")), more))
+    packet = bytes(image.get("xmp-data")) if image.get_typeof("xmp-data") else _EMPTY_XMP
+    if result.like and (more := more_xmp(result.like.path)):
+        if not packet.lstrip().startswith(b"<"):  # libvips takes a second packet for the first where there is no first
+            packet = _EMPTY_XMP
+        packet = packet if format_of(result.target) is _JPEG else joined_xmp(packet, more)
+        image.set_type(blob, "xmp-data", packet)
     if result.note:
-        packet = noted_xmp(bytes(image.get("xmp-data")) if image.get_typeof("xmp-data") else _EMPTY_XMP, result.note)
+        packet = noted_xmp(packet, result.note)
         if format_of(result.target) is _JPEG and len(packet) > _JPEG_XMP_BYTES:
             packet = noted_xmp(_EMPTY_XMP, result.note)
         image.set_type(blob, "xmp-data", packet)
@@ -473,7 +477,7 @@ def _informed(image: pyvips.Image, like: Page, result: Result) -> pyvips.Image:
         for name in fields(origin):
             if name.startswith("exif"):
                 copy_field(origin, image, name)
-    if result.thumbnail:
+    if result.thumbnail and len(block) + len(result.thumbnail) <= _SEGMENT_BYTES:
         image.set_type(load_vips().GValue.blob_type, THUMBNAIL, result.thumbnail)
     if like.tags and form is _JPEG and (press := press_block(like.tags)):
         image.set_type(load_vips().GValue.blob_type, "iptc-data", press)

@@ -52,11 +52,11 @@ class Record(TypedDict):
     source: str
     target: str
     status: Status
-    """"skipped" if the target was there already, or someone else made it in the meantime."""
+    """"skipped" if the target was there already, or someone else made it in the meantime, or is making it."""
     seconds: float
     """How long it took."""
     error: str
-    """What was wrong, empty if nothing was."""
+    """What was wrong, or who is making it; empty if there is nothing to say."""
 
 
 def color(

@@ -101,6 +101,27 @@ def test_long_xmp_with_a_part_missing_is_none(scan: Path, tmp_path: Path) -> Non
         assert _jpeg.more_xmp(tmp_path / "cut.jpg") == b""
 
 
+@pytest.mark.parametrize("length", [0, 1, 60_000])
+def test_a_segment_of_impossible_length_ends_them(length: int, tmp_path: Path) -> None:
+    (tmp_path / "odd.jpg").write_bytes(b"\xff\xd8\xff\xfe\0\4hi\xff\xfe" + length.to_bytes(2, "big") + b"x" * 50)
+    assert _jpeg.segments(tmp_path / "odd.jpg") == [(0xFE, b"hi")]
+
+
+def test_long_xmp_without_its_beginning_is_kept(tmp_path: Path) -> None:
+    _opened(PHOTOS / "coffee.jpg").colourspace("b-w").jpegsave(str(tmp_path / "scan.jpg"), keep="none")
+    _jpeg.add_segments(tmp_path / "scan.jpg", _more_segments(MORE))
+    fake_colorizer().image(tmp_path / "scan.jpg", tmp_path / "colour.png")
+    assert b"x" * 90_000 in bytes(_opened(tmp_path / "colour.png").get("xmp-data"))
+
+
+def test_a_thumbnail_that_is_none_stops_nothing(scan: Path, tmp_path: Path) -> None:
+    image = _opened(scan).copy()
+    image.set_type(pyvips.GValue.blob_type, "jpeg-thumbnail-data", b"no JPEG")
+    image.jpegsave(str(tmp_path / "odd.jpg"))
+    fake_colorizer().image(tmp_path / "odd.jpg", tmp_path / "colour.jpg")
+    assert _opened(tmp_path / "colour.jpg").bands == 3
+
+
 @pytest.mark.parametrize("ending", [".jpg", ".webp"])
 def test_the_thumbnail_is_coloured_too(ending: str, scan: Path, tmp_path: Path) -> None:
     target = tmp_path / f"colour{ending}"

@@ -75,7 +75,7 @@ def options_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument(
         "--freeze", type=int, default=0, help="first encoder stages that stay as they are; 2 makes a step 1.4 times faster"
     )
-    parser.add_argument("--zoom", type=float, default=1.6, help="largest share a crop may enlarge (default %(default)s)")
+    parser.add_argument("--zoom", type=float, default=1.6, help="how many times a crop may enlarge (default %(default)s)")
     parser.add_argument("--mix", type=float, default=0.0, help="share of crops with a piece of another (default %(default)s)")
     parser.add_argument("--weight-decay", type=float, default=0.01, help="of AdamW (default %(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="processes that make batches (default %(default)s)")
