@@ -356,34 +356,48 @@ def header(size: tuple[int, int], bands: int, dtype: npt.DTypeLike, rows: int) -
         dtype: uint8, uint16 or float32.
         rows: Of every strip but the last.
     """
-    height, width = size
     kind = np.dtype(dtype)
-    strips = -(-height // rows)
-    row_bytes = width * bands * kind.itemsize
+    row_bytes = size[1] * bands * kind.itemsize
     color = bands >= 3
     numbers = {
-        256: (4, [width]),
-        257: (4, [height]),
         258: (3, [8 * kind.itemsize] * bands),
         259: (3, [1]),
         262: (3, [2 if color else 1]),
-        273: (16, [0] * strips),
         277: (3, [bands]),
-        278: (4, [rows]),
-        279: (16, [min(rows, height - row) * row_bytes for row in range(0, height, rows)]),
         284: (3, [1]),
         339: (3, [3 if kind.kind == "f" else 1] * bands),
     }
     if bands in (2, 4):
         numbers[338] = (3, [2])
-    tags = {number: Tag(kind, np.array(values, f"<u{_WIDTHS[kind]}").tobytes()) for number, (kind, values) in numbers.items()}
-    file = io.BytesIO()
+    tags = {number: _numbers(kind, values) for number, (kind, values) in numbers.items()}
+    file, begin = io.BytesIO(), 0
     for _ in range(2):  # the second time with the offsets, now that the length is known
         begin = -(-len(file.getvalue()) // 16) * 16
-        tags[273] = Tag(16, (begin + np.arange(strips, dtype="<u8") * (rows * row_bytes)).tobytes())
         file = io.BytesIO(b"II+\0" + struct.pack("<HHQ", 8, 0, 0))
-        _write_directory(file, _BIG, _NO_ENTRIES, tags, 8)
+        _write_directory(file, _BIG, _NO_ENTRIES, tags | strip_tags(size, row_bytes, rows, begin, big=True), 8)
     return file.getvalue().ljust(begin, b"\0")
+
+
+def strip_tags(size: tuple[int, int], row_bytes: int, rows: int, begin: int, *, big: bool) -> Tags:
+    """Where a picture of this height and width lies that is not compressed, in one piece from ``begin`` on.
+
+    In strips of ``rows``. A place takes 8 bytes in a big file, else 4.
+    """
+    height, width = size
+    tops = np.arange(0, height, rows)
+    place = 16 if big else 4
+    return {
+        256: _numbers(4, [width]),
+        257: _numbers(4, [height]),
+        273: _numbers(place, begin + tops * row_bytes),
+        278: _numbers(4, [rows]),
+        279: _numbers(place, np.minimum(rows, height - tops) * row_bytes),
+    }
+
+
+def _numbers(kind: int, values: npt.ArrayLike) -> Tag:
+    """Whole numbers of a type."""
+    return Tag(kind, np.asarray(values).astype(f"<u{_WIDTHS[kind]}").tobytes())
 
 
 @dataclass(frozen=True)

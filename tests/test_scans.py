@@ -290,6 +290,24 @@ def test_the_command_holds_few_rows_and_writes_the_same(tmp_path: Path) -> None:
         assert np.array_equal(_pixels(tmp_path / "library.tif"), _pixels(tmp_path / f"command.{ending}"))
 
 
+def test_a_wide_scan_takes_no_more_memory_than_a_high_one(tmp_path: Path) -> None:
+    """Rows that are not compressed are read and written as they lie; libvips would hold 256 of them twice."""
+    code = f"""
+import resource, sys
+sys.path[:0] = [{str(REPOSITORY / "tests")!r}]
+from fakes import fake_colorizer
+fake_colorizer().image(sys.argv[1], sys.argv[2])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    peaks = []
+    for size in ((32768, 640), (640, 32768)):
+        source = _save(tmp_path / "scan.tif", np.zeros(size, np.uint16) + np.linspace(0, 60000, size[1]).astype(np.uint16))
+        done = run_python("-c", code, str(source), str(tmp_path / "colour.tif"), home=tmp_path)
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout) / 1024)
+    assert peaks[1] - peaks[0] < 40
+
+
 # Depth and compression
 
 
@@ -1478,10 +1496,10 @@ def test_a_full_disk_is_called_full(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (str(told.value) == f"cannot write {target}: No space left on device") == (free == 0)
 
 
-@pytest.mark.parametrize("suffix", [".tif", ".png", ".jpg"])
-def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize(("kind_of", "suffix"), [("png", ".tif"), ("tif", ".tif"), ("png", ".png"), ("png", ".jpg")])
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path, kind_of: str, suffix: str) -> None:
     """The kernel refuses to let the process's files grow, as it does where no space is left."""
-    source = _save(tmp_path / "scan.png", scene(700, 900))
+    source = _save(tmp_path / f"scan.{kind_of}", scene(700, 900))
     code = f"""
 import resource, signal, sys
 sys.path[:0] = [{str(REPOSITORY)!r}, {str(REPOSITORY / "tests")!r}]
@@ -1497,7 +1515,7 @@ except edgecolor.SourceError as error:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
     assert "cannot write" in done.stdout, done.stderr
     assert done.stdout.count("\n") == 1
-    _only(tmp_path, "scan.png")
+    _only(tmp_path, source.name)
 
 
 def test_killed_at_any_moment_nothing_half_is_left(tmp_path: Path) -> None:

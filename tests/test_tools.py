@@ -24,7 +24,7 @@ from engines import export, quantize, quantize_cpu
 from engines.agreement import agreement, session_of
 from tools import beliefs, calibrate, curve, data, distill, evaluate, losses, packed, quality, recover, train, vision
 from tools import teacher as teaching
-from tools.network import SIZES, ColorNet, Encoder, read_network, slim
+from tools.network import SIZES, ColorNet, Encoder, read_network, settle, slim
 from tools.shown import shown
 
 PHOTOS = Path(__file__).parent / "photos"
@@ -340,11 +340,46 @@ def test_without_trust_only_the_truth_counts(teacher: Path) -> None:
     known = beliefs.believed(photos, beliefs.asked(teacher))
     for kept in (None, known):
         batch = data.Batches(photos, data.Kind(64), 4, 0, kept)[0]
-        truth = train.losses_alone(net, batch)
-        alone, taught = (distill.Distillation(believer, trust)(net, batch) for trust in (0.0, 1.0))
+        lessons: list[train.Losses] = [train.losses_alone, *(distill.Distillation(believer, trust) for trust in (0.0, 1.0))]
+        figures = []
+        for lesson in lessons:
+            torch.manual_seed(0)  # the same cells are drawn
+            figures.append(lesson(net, batch))
+        truth, alone, taught = figures
         assert alone["total"].item() == pytest.approx(truth["total"].item(), rel=1e-5)
         assert taught["taught"] > 0
         assert taught["truth"] < alone["truth"]
+
+
+def test_of_every_square_of_cells_one_is_learned_from() -> None:
+    planes = torch.arange(64.0).view(1, 1, 8, 8)
+    drawn = [train.some_cells(planes, planes + 100) for _ in range(40)]
+    assert {tuple(one.shape) for one, _ in drawn} == {(1, 1, 4, 4)}
+    assert all(torch.equal(one + 100, other) for one, other in drawn)
+    assert {int(one[0, 0, 0, 0]) for one, _ in drawn} == {0, 1, 8, 9}
+
+
+def test_a_settled_network_answers_and_learns_as_it_does_in_use() -> None:
+    net = ColorNet(SIZES["tiny"]).eval()
+    for part in net.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(part.running_mean, -1, 1)
+            torch.nn.init.uniform_(part.running_var, 0.5, 2)
+    planes = torch.rand(2, 4, 32, 32)
+
+    def slopes() -> tuple[torch.Tensor, list[torch.Tensor]]:
+        logits, sure = net(planes)
+        return logits, list(torch.autograd.grad(logits.square().mean() + sure.mean(), tuple(net.parameters())))
+
+    logits, plain = slopes()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    settle(net)
+    settled_logits, settled = slopes()
+    torch.testing.assert_close(settled_logits, logits, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(settled, plain, rtol=1e-3, atol=1e-5)
+    net.train()
+    assert torch.equal(net(planes)[0], settled_logits)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
 def test_where_hints_are_given_a_kept_belief_does_not_count() -> None:

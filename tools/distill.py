@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from tools.beliefs import read_beliefs
-from tools.data import BELIEF_STRIDE, Batch
-from tools.losses import colors_believed, colors_of, distance, doubt, pooled, true_colors
-from tools.network import SIZES, STRIDE, ColorNet, photographs_seen, read_network, slim
+from tools.data import Batch
+from tools.losses import colors_believed, colors_of, distance, doubt, true_colors
+from tools.network import SIZES, ColorNet, photographs_seen, read_network, slim
 from tools.teacher import read_believer
-from tools.train import Run, answer, fit, frozen, new_student, options_parser, read_data
+from tools.train import Run, answer, fit, frozen, new_student, options_parser, read_data, some_cells
 
 
 class Distillation:
@@ -38,16 +38,19 @@ class Distillation:
     def __call__(self, net: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """As ``Losses``."""
         logits, sure = answer(net, batch.planes)
-        given, true = colors_of(logits), true_colors(batch.target[:, 1:])
-        trust = torch.full_like(given.ab[:, :1, :1, 0], self.trust)
+        planes = [logits, sure, batch.target[:, 1:]]
         if batch.belief is None:
             with torch.no_grad():
-                belief, _ = answer(self.teacher, batch.planes)
-                believed = colors_of(belief)
-            away = distance(given, believed)
+                planes.append(answer(self.teacher, batch.planes)[0])
+        logits, sure, target, *asked = some_cells(*planes)
+        given, true = colors_of(logits), true_colors(target)
+        trust = torch.full_like(given.ab[:, :1, :1, 0], self.trust)
+        if batch.belief is None:
+            believed = colors_of(asked[0])
         else:
-            away = distance(pooled(given, BELIEF_STRIDE // STRIDE), colors_believed(batch.belief))
+            believed = colors_believed(batch.belief)
             trust *= batch.planes[:, 3].amax((1, 2)).view(-1, 1, 1) == 0
+        away = distance(given, believed)
         truth = ((1 - trust) * distance(given, true)).mean()
         taught = (trust * away).mean()
         confidence = doubt(given, sure, true)

@@ -49,11 +49,6 @@ def colors_believed(probabilities: Tensor) -> Colors:
     return Colors(last.clamp_min(_LEAST).log(), last, _mean(last))
 
 
-def pooled(colors: Colors, cells: int) -> Colors:
-    """The means over squares of so many cells a side."""
-    return colors_believed(functional.avg_pool2d(colors.probabilities.permute(0, 3, 1, 2), cells))
-
-
 def _mean(probabilities: Tensor) -> Tensor:
     return probabilities @ torch.from_numpy(ab_bins()).to(probabilities)
 

@@ -76,6 +76,39 @@ def convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, gro
     return [layer, nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)]
 
 
+class Layers(nn.Sequential):
+    """Layers in turn. Settled, a BatchNorm counts as part of the convolution before it, by the statistics it has."""
+
+    settled = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As a whole, or with every convolution and its BatchNorm in one, which saves two passes over memory."""
+        layers = list(self)
+        while layers:
+            layer = layers.pop(0)
+            if self.settled and layers and isinstance(layer, nn.Conv2d) and isinstance(layers[0], nn.BatchNorm2d):
+                x = _joined(layer, layers.pop(0), x)
+            else:
+                x = layer(x)
+        return x
+
+
+def _joined(layer: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    weight, bias = layer.weight * scale.view(-1, 1, 1, 1), norm.bias - norm.running_mean * scale
+    return functional.conv2d(x, weight, bias, layer.stride, layer.padding, groups=layer.groups)  # type: ignore[arg-type]
+
+
+def settle(net: nn.Module) -> None:
+    """Keep the statistics of every BatchNorm as they are from now on, so that a step needs a sixth less time on a CPU."""
+    for part in net.modules():
+        if isinstance(part, Layers):
+            part.settled = True
+
+
 class InvertedResidual(nn.Module):
     """Expand, filter each channel, project; with a shortcut where shapes allow."""
 
@@ -84,7 +117,7 @@ class InvertedResidual(nn.Module):
         width = inputs * expansion
         expand = [*convolution(inputs, width), nn.ReLU6()] if expansion > 1 else []
         depthwise = [*convolution(width, width, kernel, stride, groups=width), nn.ReLU6()]
-        self.layers = nn.Sequential(*expand, *depthwise, *convolution(width, outputs))
+        self.layers = Layers(*expand, *depthwise, *convolution(width, outputs))
         self.shortcut = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
@@ -99,7 +132,7 @@ class Encoder(nn.Module):
     def __init__(self, size: Size = SIZES["lite"]) -> None:
         super().__init__()
         self.skips = size.skips
-        self.stem = nn.Sequential(*convolution(4, 32, 3, 2), nn.ReLU6())
+        self.stem = Layers(*convolution(4, 32, 3, 2), nn.ReLU6())
         self.stages = nn.ModuleList()
         channels = 32
         self.channels: dict[int, int] = {}
@@ -147,8 +180,8 @@ class DecoderStep(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.join = nn.Sequential(*convolution(inputs, outputs), nn.ReLU6())
-        self.look = nn.Sequential(*convolution(outputs, outputs, 5, groups=outputs), nn.ReLU6(), *convolution(outputs, outputs))
+        self.join = Layers(*convolution(inputs, outputs), nn.ReLU6())
+        self.look = Layers(*convolution(outputs, outputs, 5, groups=outputs), nn.ReLU6(), *convolution(outputs, outputs))
         self.active = nn.ReLU6()
 
     def forward(self, parts: list[Tensor]) -> Tensor:
@@ -158,11 +191,11 @@ class DecoderStep(nn.Module):
         return active
 
 
-def confidence_head(width: int, own: int = 64) -> nn.Sequential:
+def confidence_head(width: int, own: int = 64) -> Layers:
     """(N, width, H, W) to the logit of the confidence, (N, 1, H, W)."""
     mix = [*convolution(width, own), nn.ReLU6()]
     around = [*convolution(own, own, 5, groups=own), nn.ReLU6(), *convolution(own, own), nn.ReLU6()]
-    return nn.Sequential(*mix, *around, nn.Conv2d(own, 1, 1))
+    return Layers(*mix, *around, nn.Conv2d(own, 1, 1))
 
 
 class ColorNet(nn.Module):
