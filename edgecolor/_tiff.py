@@ -165,9 +165,7 @@ def plain_rows(file: IO[bytes], number: int, tags: Tags) -> PlainRows | None:
 
     if (one(259), one(277), one(339), one(266), one(262, 0)) != (1, 1, 1, 1, 1) or one(258) not in (8, 16) or 322 in tags:
         return None
-    form, place = _start(file)
-    for _ in range(number):
-        place = _entries(file, form, place)[1]
+    form, place = _directory(file, number)
     found = [entry for entry in _entries(file, form, place)[0] if entry.number == 273 and entry.kind in _WIDTHS]
     height, width, strip_rows = one(257, 0), one(256, 0), min(one(278, 1 << 32), one(257, 0))
     if not found or not strip_rows or found[0].count != -(-height // strip_rows):
@@ -193,9 +191,7 @@ class BarePage:
         self._path, self._at = path, 0
         with path.open("rb") as file:
             self._length = file.seek(0, io.SEEK_END)
-            form, place = _start(file)
-            for _ in range(number):
-                place = _entries(file, form, place)[1]
+            form, place = _directory(file, number)
             raw = _get(file, place + form.count_bytes, _count(file, form, place) * form.entry_bytes)
         lines = [raw[at : at + form.entry_bytes] for at in range(0, len(raw), form.entry_bytes)]
         kept = [line for line in lines if struct.unpack_from(f"{form.order}H", line)[0] in _PIXELS]
@@ -337,8 +333,7 @@ def add_page(path: Path, page: Path) -> None:
         form, offset = _start(file)
         pointer = form.first
         while offset:
-            pointer = offset + form.count_bytes + _count(file, form, offset) * form.entry_bytes
-            _, offset = _entries(file, form, offset)
+            pointer, offset = _following(file, form, offset)
         base = _end(file)
         with page.open("rb") as other:
             shutil.copyfileobj(other, file, 1 << 20)
@@ -466,6 +461,20 @@ def _count(file: IO[bytes], form: _Form, offset: int) -> int:
     if number > 65535:
         raise TiffError(f"a directory claims {number} tags")
     return number
+
+
+def _directory(file: IO[bytes], number: int) -> tuple[_Form, int]:
+    """The place of a directory, counted from 0."""
+    form, place = _start(file)
+    for _ in range(number):
+        place = _following(file, form, place)[1]
+    return form, place
+
+
+def _following(file: IO[bytes], form: _Form, offset: int) -> tuple[int, int]:
+    """Where a directory says which comes next, and which that is. Its entries are not read: there may be 1,000 directories."""
+    pointer = offset + form.count_bytes + _count(file, form, offset) * form.entry_bytes
+    return pointer, struct.unpack(form.place, _get(file, pointer, form.place_bytes))[0]
 
 
 def _entries(file: IO[bytes], form: _Form, offset: int) -> _Directory:
