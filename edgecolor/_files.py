@@ -73,6 +73,21 @@ def _is_at(file: IO[bytes], path: Path) -> bool:
         return False
 
 
+@contextmanager
+def reading(name: object) -> Iterator[None]:
+    """A source: what fails while it is read is not said of the target that is being written.
+
+    Raises:
+        SourceError: It cannot be read.
+    """
+    try:
+        yield
+    except SourceError:
+        raise
+    except OSError as error:
+        raise SourceError(f"cannot read {name}: {error.strerror or error}") from error
+
+
 def make_folder(folder: Path) -> None:
     """With all above it, unless it is there.
 

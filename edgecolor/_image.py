@@ -119,7 +119,7 @@ def color_file(
         for number, page in enumerate(file.pages):
             place = further if number else first
             done = replace(order, progress=partial(_report, order.progress, number, count))
-            result = replace(_result(page, target, order), pyramid=_is_pyramid(file), big=big)
+            result = replace(_result(page, target, order), pyramid=_is_pyramid(file, page), big=big)
             decision = _color_page(page, decide, done, result, place)
             page.let_go()
             if number:
@@ -244,12 +244,15 @@ def _bytes(page: Page, target: Path, order: Order) -> float:
     return result.size[0] * result.size[1] * result.bands * np.dtype(result.dtype).itemsize * 4 / 3
 
 
-def _is_pyramid(file: Source) -> bool:
-    """Whether smaller versions are stored, each half as wide as the one before; a thumbnail beside a page makes no pyramid."""
-    if any(330 in tags for tags in file.directories):
-        return True
-    widths = [tags[256].numbers[0] for tags in file.directories if 256 in tags and tags[256].numbers]
-    return len(widths) > len(file.pages) and any(abs(2 * small - page.size[1]) <= 2 for page in file.pages for small in widths)
+def _is_pyramid(file: Source, page: Page) -> bool:
+    """Whether smaller versions of a page are stored, one half as wide; a thumbnail beside or below it makes no pyramid."""
+    below = (page.tags or {}).get(330)
+    if below is not None:
+        smaller = [below.below or {}]
+    else:
+        smaller = [tags for tags in file.directories if all(tags is not one.tags for one in file.pages)]
+    widths = [tags[256].numbers[0] for tags in smaller if 256 in tags and tags[256].numbers]
+    return any(abs(2 * width - page.size[1]) <= 2 for width in widths)
 
 
 def numbered(path: Path, number: int, count: int) -> Path:

@@ -1,4 +1,4 @@
-"""What libvips neither hands out of a JPEG file nor writes into one: its comments, and XMP beyond 64 KB.
+"""What libvips neither hands out of a JPEG file nor writes into one: its comments, XMP beyond 64 KB, and further views.
 
 Adobe, "XMP Specification Part 3: Storage in Files", 2020, section 1.1.3.1: what does not fit into one segment stands in further
 ones, each with a digest, the length of the whole and its own place in it.
@@ -6,15 +6,23 @@ ones, each with a digest, the length of the whole and its own place in it.
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 import struct
 from pathlib import Path
+from typing import Literal
+
+from edgecolor._tiff import TiffError, read_directories
 
 _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 _DIGEST_BYTES = 32
 
-_APP0, _APP1, _APP15, _COMMENT, _SCAN = 0xE0, 0xE1, 0xEF, 0xFE, 0xDA
+_APP0, _APP1, _APP2, _APP15, _COMMENT, _SCAN = 0xE0, 0xE1, 0xE2, 0xEF, 0xFE, 0xDA
+
+_PICTURES, _ENTRIES, _ENTRY_BYTES = b"MPF\0", 0xB002, 16
+_VIEWS = (0x020001, 0x020002, 0x020003)
+"""Kinds of picture: of a panorama, of a stereo pair, from several angles."""
 
 _MORE_BYTES_MAX = 64 << 20
 """Of such XMP; beyond it is damage."""
@@ -29,8 +37,12 @@ def segments(path: Path) -> list[Segment]:
     with path.open("rb") as file:
         if file.read(2) != b"\xff\xd8":
             return found
-        while len(head := file.read(4)) == 4 and head[0] == 0xFF and head[1] != _SCAN:
-            length = int.from_bytes(head[2:], "big") - 2
+        while (head := file.read(2))[:1] == b"\xff":
+            while head[1:] == b"\xff":  # as many as a writer likes may stand before a marker
+                head = head[1:] + file.read(1)
+            if len(head) < 2 or head[1] == _SCAN:
+                break
+            length = int.from_bytes(file.read(2), "big") - 2
             body = file.read(max(0, length))
             if len(body) != length:
                 break
@@ -71,6 +83,27 @@ def joined_xmp(packet: bytes, more: bytes) -> bytes:
     if not begin or not end or not close or len(re.findall(rb"xmlns:", begin[0])) > 1:
         return packet
     return re.sub(rb"""\s+xmpNote:HasExtendedXMP=(["'])\w*\1""", b"", head) + descriptions + close + rest
+
+
+def views_of_jpeg(path: Path) -> int:
+    """How many views of a scene a file of several JPEGs holds, such as a stereo pair; previews and maps are none.
+
+    CIPA DC-007-2009, "Multi-Picture Format", section 5.2.3.
+    """
+    for kind, body in segments(path):
+        if kind == _APP2 and body.startswith(_PICTURES):
+            try:
+                entries = read_directories(io.BytesIO(body.removeprefix(_PICTURES)))[0][_ENTRIES]
+            except (TiffError, LookupError):
+                return 0
+            starts = range(0, len(entries.data) - _ENTRY_BYTES + 1, _ENTRY_BYTES)
+            return sum(_kind_of_entry(entries.data[start:][:4], body) in _VIEWS for start in starts)
+    return 0
+
+
+def _kind_of_entry(attribute: bytes, body: bytes) -> int:
+    order: Literal["little", "big"] = "little" if body.removeprefix(_PICTURES).startswith(b"II") else "big"
+    return int.from_bytes(attribute, order) & 0xFFFFFF
 
 
 def add_segments(path: Path, added: list[Segment]) -> None:

@@ -17,10 +17,13 @@ import numpy.typing as npt
 
 from edgecolor._color import linear_to_srgb
 from edgecolor._errors import ImageError, SourceError
+from edgecolor._files import reading
 from edgecolor._grid import upright
 from edgecolor._icc import grey_tone, kind
+from edgecolor._jpeg import views_of_jpeg
 from edgecolor._luma import Luma, Tone, read_luma
-from edgecolor._tiff import BarePage, Tags, TiffError, is_big, plain_rows, read_directories
+from edgecolor._png import frames_of_png
+from edgecolor._tiff import BarePage, Tags, TiffError, bulky, is_big, plain_rows, read_directories
 from edgecolor._vips import load_vips, reason
 
 if TYPE_CHECKING:
@@ -54,6 +57,9 @@ _JPEG = 7
 
 _MIN_IS_WHITE, _PLANES = 0, 2
 """Of PhotometricInterpretation, and of PlanarConfiguration: every channel by itself."""
+
+_MASK = 4
+"""Of PhotometricInterpretation."""
 
 _COLORS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3}
 """Channels of a PhotometricInterpretation. What a page has beyond them are extra samples."""
@@ -206,6 +212,8 @@ class Page:
         # of a tile that cannot be read, libvips (8.18) only warns, and makes it black; strips and other files it refuses
         fail_on = "warning" if self.tags and _TILE_WIDTH in self.tags else "error"
         with _named(self.name):
+            if without := bulky(self.tags or {}):
+                return _loaded(self._bare(without), fail_on)
             source = load_vips().Source.new_from_file(os.fsencode(self.path))  # a name, whatever its bytes and brackets
             return _loaded(source, fail_on, **page)
 
@@ -214,11 +222,15 @@ class Page:
         if not self.tags or _TILE_WIDTH in self.tags or _first(self.tags, 259) != _JPEG:
             return self._opened()
         with _named(self.name):
-            bare = BarePage(self.path, self.number)
-            source = load_vips().SourceCustom()
-            source.on_read(bare.read)
-            source.on_seek(bare.seek)
-            return _loaded(source, "warning")  # or libvips would make up for damage of JPEG by a guess
+            return _loaded(self._bare(), "warning")  # or libvips would make up for damage of JPEG by a guess
+
+    def _bare(self, without: frozenset[int] = frozenset()) -> Any:
+        """For libvips: the page with fewer tags."""
+        bare = BarePage(self.path, self.number, without)
+        source = load_vips().SourceCustom()
+        source.on_read(bare.read)
+        source.on_seek(bare.seek)
+        return source
 
     def _flat(self, image: pyvips.Image) -> pyvips.Image:
         """Grey as it is, or sRGB, and alpha; 8, 16 bits or float."""
@@ -283,13 +295,10 @@ def open_source(path: Path) -> Source:
     load_vips()
     if _is_stream(path):  # which would be waited for
         raise SourceError(f"cannot read {path}: it is a pipe or device; write what comes out of it to a file first")
-    try:
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise ImageError(f"{path} is empty")
-            directories, big = _directories(path, file), is_big(file)
-    except OSError as error:
-        raise SourceError(f"cannot read {path}: {error.strerror or error}") from error
+    with reading(path), path.open("rb") as file:
+        if not file.read(1):
+            raise ImageError(f"{path} is empty")
+        directories, big = _directories(path, file), is_big(file)
     wholes = [number for number, tags in enumerate(directories) if not _is_reduced(tags)]
     if directories and not wholes:  # a file that calls its only picture a smaller version
         wholes = [0]
@@ -298,11 +307,8 @@ def open_source(path: Path) -> Source:
     for page in pages:
         if page.tags and (why := _unsupported(page.tags)):
             raise ImageError(f"{page.name} is not supported: it holds {why}")
-        if not directories and (frames := _frames(page.header)) > 1:
-            raise ImageError(
-                f"{page.name} holds {frames} frames, of which only the first would be coloured; "
-                "write the one you want to a file of its own, or colour them all with: edgecolor video"
-            )
+        if not directories:
+            _check_alone(page)
         height, width = page.size
         if height * width > PIXELS_MAX:
             raise ImageError(
@@ -337,7 +343,8 @@ def _named(name: str) -> Iterator[None]:
     import pyvips
 
     try:
-        yield
+        with reading(name):
+            yield
     except (pyvips.Error, TiffError) as error:
         why = str(error) if isinstance(error, TiffError) else reason(error)
         why = why if why not in _UNSAID else "its pixels cannot be unpacked"
@@ -381,6 +388,8 @@ def _unsupported(tags: Tags) -> str:
         return "grey and an extra sample in separate planes; put them together, for instance with: tiffcp -p contig"
     if form == _FLOATS and photometric == _MIN_IS_WHITE and bits in (16, 32):
         return "floats that are white at 0 (MinIsWhite); invert it, so that black is at 0"
+    if photometric == _MASK:
+        return "a mask of transparency; take it out"
     held = _numbers(bits, form) if photometric not in _LAB else "CIE L*a*b*"
     return f"{held}; convert it to 8 or 16 bits of grey or RGB" if held else ""
 
@@ -403,9 +412,17 @@ def _is_reduced(tags: Tags) -> bool:
     return bool((254 in tags and _first(tags, 254) & _REDUCED) or (255 in tags and _first(tags, 255) == 2))
 
 
-def _frames(header: pyvips.Image) -> int:
-    """Of an animation, or of another file of several pictures that is no TIFF."""
-    return int(header.get("n-pages")) if header.get_typeof("n-pages") else 1
+def _check_alone(page: Page) -> None:
+    """Refuse an animation, and other files of several pictures that are no TIFF."""
+    told = int(page.header.get("n-pages")) if page.header.get_typeof("n-pages") else 1
+    with reading(page.name):
+        frames, views = max(told, frames_of_png(page.path)), views_of_jpeg(page.path)
+    if frames <= 1 and views <= 1:
+        return
+    kind, way = (f"{views} views", "") if views > 1 else (f"{frames} frames", ", or colour them all with: edgecolor video")
+    raise ImageError(
+        f"{page.name} holds {kind}, of which only the first would be coloured; write the one you want to a file of its own{way}"
+    )
 
 
 def _white(peak: float) -> int:

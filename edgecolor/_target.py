@@ -19,13 +19,15 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecolor._errors import ImageError, SourceError
-from edgecolor._files import whole_file
+from edgecolor._files import reading, whole_file
 from edgecolor._icc import rgb_profile
 from edgecolor._jpeg import add_segments, joined_xmp, more_xmp, unwritten
+from edgecolor._png import add_texts, texts_of_png
 from edgecolor._source import Page
 from edgecolor._tiff import (
     Tags,
     add_tags,
+    block_of_old_texts,
     block_with_color_space,
     described,
     exif_block,
@@ -133,10 +135,6 @@ _SEGMENT_BYTES = 65000
 _JPEG_XMP_BYTES = 60000
 """Of a JPEG's XMP packet; libvips leaves out a longer one."""
 
-_PNG_MARK, _PNG_TEXTS, _PNG_XMP = b"\x89PNG\r\n\x1a\n", (b"tEXt", b"zTXt", b"iTXt"), b"XML:com.adobe.xmp\0"
-_PNG_TEXT_BYTES = 8 << 20
-"""Of one text; libpng, too, refuses longer ones."""
-
 _EMPTY_XMP = (
     b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
     b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
@@ -149,6 +147,9 @@ _SOURCE_TYPE = (
 
 _STRIP_PIXELS = 1 << 19
 """Of what libvips is handed at once."""
+
+_TILE_SIDE = 256
+"""Of a pyramid that came in strips."""
 
 _JPEG_ROWS = 16
 """Strips of JPEG within TIFF have a multiple of them, as libtiff wants it."""
@@ -304,9 +305,13 @@ def writing(result: Result, path: Path) -> Iterator[Callable[[Picture], None]]:
     if format_of(result.target).pages:
         add_tags(path, _tags(result), _RESOLUTION if result.like and result.like.tags else frozenset())
     elif result.like and result.target.suffix.lower() == ".png":
-        _add_texts(path, _png_texts(result.like.path))
+        with reading(result.like.name):
+            texts = texts_of_png(result.like.path)
+        add_texts(path, texts)
     elif result.like and format_of(result.target) is _JPEG:
-        add_segments(path, unwritten(result.like.path))
+        with reading(result.like.name):
+            segments = unwritten(result.like.path)
+        add_segments(path, segments)
 
 
 @contextmanager
@@ -464,8 +469,11 @@ def _tiff_options(result: Result) -> dict[str, Any]:
         options["premultiply"] = True  # libvips has divided by it where it read the page
     if 322 in numbers and 323 in numbers:
         options |= {"tile": True, "tile_width": numbers[322][0], "tile_height": numbers[323][0]}
-        options |= {"pyramid": True, "subifd": 330 in numbers} if result.pyramid else {}
-    else:
+    elif result.pyramid:  # which libvips writes in tiles only
+        options |= {"tile": True, "tile_width": _TILE_SIDE, "tile_height": _TILE_SIDE}
+    if result.pyramid:
+        options |= {"pyramid": True, "subifd": 330 in numbers}
+    if not options.get("tile"):
         # the rows of a strip, which libvips holds; in strips of one row it loses the last (8.18)
         rows = min(128, max(2, _STRIP_PIXELS // result.size[1]))
         options["tile_height"] = rows if compression != "jpeg" else max(_JPEG_ROWS, rows // _JPEG_ROWS * _JPEG_ROWS)
@@ -488,7 +496,7 @@ def _dressed(image: pyvips.Image, result: Result) -> pyvips.Image:
     if result.profile:
         image.set_type(blob, "icc-profile-data", result.profile)
     packet = bytes(image.get("xmp-data")) if image.get_typeof("xmp-data") else _EMPTY_XMP
-    if result.like and (more := more_xmp(result.like.path)):
+    if result.like and (more := _more_xmp(result.like)):
         if not packet.lstrip().startswith(b"<"):  # libvips takes a second packet for the first where there is no first
             packet = _EMPTY_XMP
         packet = packet if format_of(result.target) is _JPEG else joined_xmp(packet, more)
@@ -501,6 +509,11 @@ def _dressed(image: pyvips.Image, result: Result) -> pyvips.Image:
     if not format_of(result.target).turns and image.get_typeof("orientation"):
         image = image.copy_memory().autorot()
     return image
+
+
+def _more_xmp(like: Page) -> bytes:
+    with reading(like.name):
+        return more_xmp(like.path)
 
 
 def _informed(image: pyvips.Image, like: Page, result: Result) -> pyvips.Image:
@@ -538,7 +551,8 @@ def _exif(like: Page, result: Result) -> bytes:
         block = bytes(like.header.get("exif-data")) if like.header.get_typeof("exif-data") else exif_block({})
         tags = exif_tags(block)
     block = block_with_color_space(block, srgb=_is_srgb(result))
-    return with_text(block, _DESCRIPTION, noted_text(tags.get(_DESCRIPTION), note)) if note else block
+    block = with_text(block, _DESCRIPTION, noted_text(tags.get(_DESCRIPTION), note)) if note else block
+    return block_of_old_texts(block)
 
 
 def _is_srgb(result: Result) -> bool:
@@ -583,28 +597,3 @@ def _tags(result: Result) -> Tags:
         tags |= press_tags(bytes(like.header.get("iptc-data")))
     tags = with_color_space(tags, srgb=_is_srgb(result))
     return tags | {_DESCRIPTION: noted_text(tags.get(_DESCRIPTION), result.note)} if result.note else tags
-
-
-def _png_texts(path: Path) -> bytes:
-    """The chunks of text of a PNG, byte for byte, but XMP. libvips makes all of them Latin-1."""
-    found = b""
-    with path.open("rb") as file:
-        if file.read(8) != _PNG_MARK:
-            return found
-        while len(head := file.read(8)) == 8:
-            length, kind = struct.unpack(">I4s", head)
-            if kind not in _PNG_TEXTS or length > _PNG_TEXT_BYTES:
-                file.seek(length + 4, os.SEEK_CUR)
-                continue
-            body = file.read(length + 4)
-            found += b"" if body.startswith(_PNG_XMP) else head + body
-    return found
-
-
-def _add_texts(path: Path, chunks: bytes) -> None:
-    """Put chunks before the last of a PNG, which says that it ends."""
-    with path.open("r+b") as file:
-        file.seek(-12, os.SEEK_END)
-        end = file.read()
-        file.seek(-12, os.SEEK_END)
-        file.write(chunks + end)

@@ -6,6 +6,7 @@ Tags are read from files and from EXIF blocks, which are small TIFF files, and a
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import struct
 from dataclasses import dataclass, replace
@@ -16,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 _WIDTHS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-"""Bytes of one value of each type of TIFF 6.0 and BigTIFF."""
+_WIDTHS |= {129: 1}
+"""Bytes of one value of each type of TIFF 6.0, BigTIFF and EXIF 3.0."""
 
 _FRACTIONS = (5, 10)
 """Types whose value is two numbers of half its bytes."""
@@ -43,7 +45,15 @@ ENCODING |= {
 }
 """Tags of how pixels are stored, and those that libvips itself writes: orientation, resolution, XMP, profile."""
 
-_PIXELS = ENCODING - {254, 255, 274, 282, 283, 296, 301, 330, 700}
+_LAYERS = 37724
+"""Photoshop's layers: pixels of their own, grey still, which it would show in place of the result."""
+
+ENCODING |= {_LAYERS}
+
+_BULKY_BYTES = 1 << 20
+"""Of a tag that libvips (8.18), which lets libtiff hold 50 MB, is not shown: scans come with more."""
+
+_PIXELS = ENCODING - {_LAYERS, 254, 255, 274, 282, 283, 296, 301, 330, 700}
 """Tags without which pixels cannot be read, or not as they are meant."""
 
 _EXIF_MARK = b"Exif\0\0"
@@ -53,6 +63,12 @@ _IPTC, _PHOTOSHOP = 33723, 34377
 _PRESS_MARK = b"Photoshop 3.0\0"
 _IPTC_MARK = b"8BIM\x04\x04\0\0"
 """Of the resource that holds the IPTC record, without a name."""
+
+_UTF8 = 129
+"""Type of EXIF 3.0: text like 2, which says its encoding."""
+
+_SHAPE = re.compile(rb'\{"shape": \[[\d, ]+\]\}\0*')
+"""What tifffile describes a picture by, true of the grey one only."""
 
 _OFFSET_MAX = 1 << 62
 """Beyond it no file can be asked to go."""
@@ -181,8 +197,8 @@ class BarePage:
     warns of any tag, such as words without an end.
     """
 
-    def __init__(self, path: Path, number: int) -> None:
-        """Of directory ``number``.
+    def __init__(self, path: Path, number: int, without: frozenset[int] = frozenset()) -> None:
+        """Of directory ``number``, and if any are to be left out, with all other tags.
 
         Raises:
             TiffError: The directories are damaged.
@@ -194,7 +210,9 @@ class BarePage:
             form, place = _directory(file, number)
             raw = _get(file, place + form.count_bytes, _count(file, form, place) * form.entry_bytes)
         lines = [raw[at : at + form.entry_bytes] for at in range(0, len(raw), form.entry_bytes)]
-        kept = [line for line in lines if struct.unpack_from(f"{form.order}H", line)[0] in _PIXELS]
+        numbers = [struct.unpack_from(f"{form.order}H", line)[0] for line in lines]
+        pairs = zip(lines, numbers, strict=True)
+        kept = [line for line, number in pairs if (number not in without if without else number in _PIXELS)]
         count = struct.pack(form.order + ("Q" if form.big else "H"), len(kept))
         self._other = {
             form.first: struct.pack(form.place, place),
@@ -220,6 +238,13 @@ class BarePage:
         """Go to a place; say which."""
         self._at = offset + (0, self._at, self._length)[whence]
         return self._at
+
+
+def bulky(tags: Tags) -> frozenset[int]:
+    """Those of a page that take much memory and tell nothing of how to read it."""
+    return frozenset(
+        number for number, tag in tags.items() if number == _LAYERS or (number not in ENCODING and len(tag.data) > _BULKY_BYTES)
+    )
 
 
 def described(tags: Tags) -> Tags:
@@ -282,12 +307,34 @@ def block_with_color_space(block: bytes, *, srgb: bool) -> bytes:
     return _EXIF_MARK + file.getvalue()
 
 
+def block_of_old_texts(block: bytes) -> bytes:
+    """An EXIF block whose texts of EXIF 3.0's type are called ASCII, byte for byte, as libexif (0.6) drops others."""
+    file = io.BytesIO(block.removeprefix(_EXIF_MARK))
+    try:
+        form, place = _start(file)
+        _call_ascii(file, form, place, frozenset())
+    except TiffError:
+        return block
+    return _EXIF_MARK + file.getvalue()
+
+
+def _call_ascii(file: IO[bytes], form: _Form, place: int, above: frozenset[int]) -> None:
+    if place in above or len(above) > _DEPTH_MAX:
+        return
+    for index, entry in enumerate(_entries(file, form, place)[0]):
+        if entry.kind == _UTF8:
+            _put(file, place + form.count_bytes + index * form.entry_bytes + 2, struct.pack(f"{form.order}H", 2))
+        elif entry.number in _POINTS_TO_TAGS:
+            _call_ascii(file, form, struct.unpack(form.place, entry.field)[0], above | {place})
+
+
 def noted_text(text: Tag | None, note: str) -> Tag:
     """A description with a note behind what it says, in any encoding. What programs read, JSON and XML, stays as it is."""
-    own = text.data.rstrip(b"\0") if text else b""
+    own = text.data.rstrip(b"\0") if text and not _SHAPE.fullmatch(text.data) else b""
+    kind = _UTF8 if text and text.kind == _UTF8 else 2
     if note.encode() in own or own.lstrip().startswith((b"{", b"<")):
-        return Tag(2, own + b"\0")
-    return Tag(2, b"; ".join(filter(None, (own, note.encode()))) + b"\0")
+        return Tag(kind, own + b"\0")
+    return Tag(kind, b"; ".join(filter(None, (own, note.encode()))) + b"\0")
 
 
 def press_tags(block: bytes) -> Tags:
@@ -516,8 +563,8 @@ def _tags(file: IO[bytes], form: _Form, entries: list[_Entry], above: frozenset[
 
 
 def _tag(file: IO[bytes], form: _Form, entry: _Entry, above: frozenset[int]) -> Tag:
-    tag = Tag(entry.kind, _values(file, form, entry))
-    if entry.number not in _POINTS_TO_TAGS or entry.number == 330 or not tag.numbers:
+    tag = Tag(entry.kind, b"" if entry.number == _LAYERS else _values(file, form, entry))
+    if entry.number not in _POINTS_TO_TAGS or not tag.numbers:
         return tag
     place = tag.numbers[0]
     if place in above or len(above) > _DEPTH_MAX:

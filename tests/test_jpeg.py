@@ -12,7 +12,7 @@ import pytest
 import pyvips
 from fakes import PHOTOS, fake_colorizer
 
-from edgecolor import _jpeg
+from edgecolor import ImageError, _jpeg
 from edgecolor._tiff import Tag, exif_block, exif_tags, read_directories
 
 DIGEST = b"0123456789ABCDEF0123456789ABCDEF"
@@ -55,6 +55,34 @@ def scan(tmp_path: Path) -> Path:
 
 def _opened(path: Path) -> Any:
     return pyvips.Image.new_from_file(str(path))
+
+
+def _mpf(path: Path, kinds: list[int], order: str) -> None:
+    """Say that a JPEG holds further pictures."""
+    values = b"".join(struct.pack(f"{order}IIIHH", kind, 0, 0, 0, 0) for kind in kinds)
+    head = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}I", 8)
+    lines = struct.pack(f"{order}HHII", 0xB001, 4, 1, len(kinds)) + struct.pack(f"{order}HHII", 0xB002, 7, len(values), 8 + 30)
+    body = b"MPF\0" + head + struct.pack(f"{order}H", 2) + lines + bytes(4) + values
+    _jpeg.add_segments(path, [(0xE2, body)])
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_views_that_would_be_lost_are_named_and_previews_are_not(scan: Path, tmp_path: Path, order: str) -> None:
+    _mpf(scan, [0x20030000, 0x010001, 0], order)  # a picture, its preview, and a map of no stated kind
+    fake_colorizer().image(scan, tmp_path / "colour.jpg")
+    other = tmp_path / "pair.jpg"
+    _opened(PHOTOS / "coffee.jpg").jpegsave(str(other))
+    _mpf(other, [0x20020002, 0x020002], order)
+    with pytest.raises(ImageError, match=r"pair\.jpg holds 2 views"):
+        fake_colorizer().image(other, tmp_path / "b.jpg")
+
+
+def test_bytes_that_fill_up_before_a_marker_hide_nothing(scan: Path, tmp_path: Path) -> None:
+    content = scan.read_bytes()
+    place = content.index(b"\xff\xfe")
+    scan.write_bytes(content[:place] + b"\xff\xff" + content[place:])
+    fake_colorizer().image(scan, tmp_path / "colour.jpg")
+    assert (0xFE, b"by hand \xe9") in _jpeg.segments(tmp_path / "colour.jpg")
 
 
 def _color_space(path: Path) -> list[int]:

@@ -308,6 +308,38 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     assert peaks[1] - peaks[0] < 40
 
 
+@pytest.mark.parametrize("fault", [FileNotFoundError(2, "No such file or directory"), OSError(5, "Input/output error")])
+def test_a_source_that_fails_halfway_is_not_said_to_be_the_target(
+    colorizer: Colorizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: OSError
+) -> None:
+    monkeypatch.setattr(_source, "HELD_BYTES", 0)
+    source = _save(tmp_path / "a.tif", _grey())
+
+    def fail(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(_source, "plain_rows", fail)
+    with pytest.raises(SourceError, match=rf"cannot read .*a\.tif: {fault.strerror}"):
+        colorizer.image(source, tmp_path / "b.tif")
+    _only(tmp_path, "a.tif")
+
+
+def test_png_and_jpeg_that_go_away_while_they_are_coloured_are_named(
+    colorizer: Colorizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    for suffix, function in ((".png", "texts_of_png"), (".jpg", "unwritten"), (".jpg", "more_xmp")):
+        source = _save(tmp_path / f"a{suffix}", _grey())
+        with monkeypatch.context() as patch:
+            patch.setattr(_target, function, fail)
+            with pytest.raises(SourceError, match=rf"cannot read .*a\{suffix}: Input/output error"):
+                colorizer.image(source, tmp_path / f"b{suffix}")
+        source.unlink()
+        _only(tmp_path)
+
+
 # Depth and compression
 
 
@@ -364,6 +396,27 @@ def test_tiles_and_pyramids_stay(colorizer: Colorizer, tmp_path: Path, subifd: b
     assert_lightness_kept(_pixels(tmp_path / "colour.tif"), gray)
     if not subifd:
         assert _pixels(tmp_path / "colour.tif", page=1).shape == (300, 350, 3)
+
+
+def test_a_pyramid_in_strips_stays_one_in_tiles(colorizer: Colorizer, tmp_path: Path) -> None:
+    gray = scene(600, 700)
+    source = _save(tmp_path / "page.tif", gray)
+    for number in (2, 4):
+        smaller = _save(tmp_path / "smaller.tif", gray[::number, ::number].copy())
+        add_tags(smaller, {254: Tag(4, struct.pack("<I", 1))}, frozenset({254}))
+        add_page(source, smaller)
+    colorizer.image(source, tmp_path / "colour.tif")
+    assert [tags[256].numbers for tags in _directories(tmp_path / "colour.tif")] == [[700], [350], [175]]
+    assert_lightness_kept(_pixels(tmp_path / "colour.tif"), gray)
+
+
+def test_a_thumbnail_below_a_tiled_page_makes_no_pyramid(colorizer: Colorizer, tmp_path: Path) -> None:
+    source = _save(tmp_path / "page.tif", scene(600, 700), tile=True, tile_width=128, tile_height=64, compression="deflate")
+    thumbnail = {256: Tag(4, struct.pack("<I", 88)), 257: Tag(4, struct.pack("<I", 75)), 254: Tag(4, struct.pack("<I", 1))}
+    add_tags(source, {330: Tag(4, bytes(4), below=thumbnail)})
+    colorizer.image(source, tmp_path / "colour.tif")
+    after = _directories(tmp_path / "colour.tif")
+    assert [330 in tags for tags in after] == [False]
 
 
 def test_a_thumbnail_beside_a_tiled_page_makes_no_pyramid(colorizer: Colorizer, tmp_path: Path) -> None:
@@ -935,7 +988,69 @@ def test_words_in_any_encoding_stay_byte_for_byte(
     assert after[315].data == own + b"\0"
 
 
-@pytest.mark.parametrize("own", [b'{"shape": [90, 120]}', b'<?xml version="1.0"?><OME></OME>', b"<OME/>"])
+@pytest.mark.parametrize("options", [{}, {"compression": "lzw"}, {"tile": True, "tile_width": 64, "tile_height": 64}])
+def test_a_tag_of_many_megabytes_stays(colorizer: Colorizer, tmp_path: Path, passage: str, options: dict[str, Any]) -> None:
+    source = _save(tmp_path / "a.tif", _grey("uint16"), **options)
+    large = np.random.default_rng(0).bytes(60 << 20)
+    add_tags(source, {65000: Tag(7, large), 65001: Tag(7, b"small")})
+    colorizer.image(source, tmp_path / "b.tif")
+    tags = _directories(tmp_path / "b.tif")[0]
+    assert (tags[65000].data == large, tags[65001].data) == (True, b"small"), passage
+    add_tags(tmp_path / "b.tif", {}, frozenset({65000}))  # which libvips does not read
+    assert_lightness_kept(_pixels(tmp_path / "b.tif"), _grey("uint16"))
+
+
+def test_layers_go_which_would_be_shown_grey(colorizer: Colorizer, tmp_path: Path) -> None:
+    source = _save(tmp_path / "a.tif", _grey())
+    add_tags(source, {37724: Tag(7, bytes(60 << 20)), 34377: Tag(7, b"8BIM")})
+    colorizer.image(source, tmp_path / "b.tif")
+    tags = _directories(tmp_path / "b.tif")[0]
+    assert 37724 not in tags
+    assert tags[34377].data == b"8BIM"
+    assert_lightness_kept(_pixels(tmp_path / "b.tif"), _grey())
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".jpg", ".png"])
+def test_text_of_exif_3_stays_and_has_the_note_behind_it(colorizer: Colorizer, tmp_path: Path, suffix: str) -> None:
+    texts = {270: Tag(129, "Großmutter\0".encode()), 315: Tag(129, b"Nadar\0")}
+    source = _save(tmp_path / "a.tif", _grey())
+    add_tags(source, texts, frozenset(texts))
+    photo = _save(
+        tmp_path / "a.jpg", _grey(), {"exif-data": exif_block({number: replace(tag, kind=2) for number, tag in texts.items()})}
+    )
+    content = photo.read_bytes()
+    for number in texts:
+        content = content.replace(struct.pack("<HH", number, 2), struct.pack("<HH", number, 129), 1)
+    photo.write_bytes(content)
+    for path in (source, photo):
+        target = tmp_path / f"b{suffix}"
+        colorizer.image(path, target)
+        tags = _directories(target)[0] if suffix == ".tif" else exif_tags(bytes(_load(target).get("exif-data")))
+        kind_of = 129 if suffix == ".tif" else 2  # libexif knows no other
+        assert tags[270].kind == tags[315].kind == kind_of
+        assert tags[270].data.startswith("Großmutter; coloured by edgecolor".encode())
+        assert tags[315].data == b"Nadar\0"
+
+
+def test_a_mask_among_the_pages_is_named(colorizer: Colorizer, tmp_path: Path) -> None:
+    source = _pages(tmp_path / "a.tif", _save(tmp_path / "1.tif", _grey()), _save(tmp_path / "2.tif", _grey()))
+    mask = _save(tmp_path / "mask.tif", _grey())
+    add_tags(mask, {262: Tag(3, b"\4\0"), 254: Tag(4, b"\4\0\0\0")}, frozenset({254}))
+    add_page(source, mask)
+    with pytest.raises(
+        ImageError, match=r"page 3 of 3 of .*a\.tif is not supported: it holds a mask of transparency; take it out"
+    ):
+        colorizer.image(source, tmp_path / "b.tif")
+
+
+def test_a_shape_that_is_no_longer_true_goes(colorizer: Colorizer, tmp_path: Path) -> None:
+    source = _save(tmp_path / "a.tif", _grey())
+    add_tags(source, {270: Tag(2, b'{"shape": [90, 120]}\0')})
+    colorizer.image(source, tmp_path / "b.tif")
+    assert _directories(tmp_path / "b.tif")[0][270].data.startswith(b"coloured by edgecolor")
+
+
+@pytest.mark.parametrize("own", [b'{"shape": [90, 120], "axes": "YX"}', b'<?xml version="1.0"?><OME></OME>', b"<OME/>"])
 def test_descriptions_that_programs_read_are_left_alone(colorizer: Colorizer, tmp_path: Path, own: bytes) -> None:
     source, target = _save(tmp_path / "a.tif", _grey()), tmp_path / "b.tif"
     add_tags(source, {270: Tag(2, own + b"\0")})
@@ -1160,6 +1275,19 @@ def test_frames_that_would_be_lost_are_named(colorizer: Colorizer, tmp_path: Pat
     with pytest.raises(ImageError, match=told):
         colorizer.image(source, tmp_path / "b.tif")
     _only(tmp_path, source.name)
+
+
+def test_an_animated_png_is_named_and_one_that_stands_still_is_not(colorizer: Colorizer, tmp_path: Path) -> None:
+    still = _save(tmp_path / "a.png", _grey()).read_bytes()
+    head = 8 + 25  # the mark, and IHDR, which comes first
+    for count in (1, 3):
+        chunk = _chunk(b"acTL", struct.pack(">II", count, 0))
+        (tmp_path / "a.png").write_bytes(still[:head] + chunk + still[head:])
+        if count == 1:
+            colorizer.image(tmp_path / "a.png", tmp_path / "b.png")
+            continue
+        with pytest.raises(ImageError, match=r"a\.png holds 3 frames"):
+            colorizer.image(tmp_path / "a.png", tmp_path / "c.png")
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".avif"])
