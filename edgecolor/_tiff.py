@@ -46,7 +46,7 @@ ENCODING |= {
 """Tags of how pixels are stored, and those that libvips itself writes: orientation, resolution, XMP, profile."""
 
 _LAYERS = 37724
-"""Photoshop's layers: pixels of their own, grey still, which it would show in place of the result."""
+"""Photoshop's layers: pixels of their own, grey still, which it may show in place of the result."""
 
 ENCODING |= {_LAYERS}
 
