@@ -22,9 +22,10 @@ from torch import nn
 from edgecolor._color import delta_e00
 from engines import export, quantize, quantize_cpu
 from engines.agreement import agreement, session_of
-from tools import beliefs, calibrate, curve, data, distill, evaluate, losses, packed, quality, recover, train, vision
+from tools import beliefs, calibrate, curve, data, distill, evaluate, losses, mean, packed, quality, recover, train, vision
 from tools import teacher as teaching
-from tools.network import SIZES, ColorNet, Encoder, read_network, settle, slim
+from tools.network import SIZES, ColorNet, Encoder, photographs_seen, read_network, settle, slim
+from tools.optimizer import Optimizer
 from tools.shown import shown
 
 PHOTOS = Path(__file__).parent / "photos"
@@ -380,6 +381,63 @@ def test_a_settled_network_answers_and_learns_as_it_does_in_use() -> None:
     net.train()
     assert torch.equal(net(planes)[0], settled_logits)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_muon_moves_all_directions_of_a_matrix_alike_and_the_rest_as_adamw_does() -> None:
+    torch.manual_seed(0)
+    mixing, looking = nn.Conv2d(32, 48, 1), nn.Conv2d(32, 32, 3, groups=32)
+    for layer in (mixing, looking):
+        layer.to(memory_format=torch.channels_last)
+    before = mixing.weight.detach().clone(), looking.weight.detach().clone()
+    optimizer = Optimizer([{"params": [mixing.weight, looking.weight], "lr": 0.01}], weight_decay=0.0, muon=True)
+    steep = torch.linspace(1, 1e-3, 32).view(1, 32, 1, 1)  # some directions are a thousand times as steep as others
+    (mixing.weight * steep * torch.randn(48, 32, 1, 1)).sum().backward()
+    looking.weight.sum().backward()
+    optimizer.step(0.5)
+    moved = (mixing.weight - before[0]).detach()[:, :, 0, 0]
+    lengths = torch.linalg.svdvals(moved)
+    assert lengths.max() / lengths.median() < 2
+    assert float(moved.square().mean().sqrt()) == pytest.approx(0.2 * 0.005, rel=0.4)
+    assert torch.allclose(before[1] - looking.weight, torch.full_like(looking.weight, 0.005), rtol=1e-3)
+    assert mixing.weight.grad is None
+
+
+def test_muon_goes_on_where_it_was() -> None:
+    gradients = torch.randn(4, 24, 16, 1, 1, generator=torch.Generator().manual_seed(0))
+    whole, halved = (nn.Conv2d(16, 24, 1, bias=False) for _ in range(2))
+    halved.load_state_dict(whole.state_dict())
+
+    def optimizer_of(layer: nn.Conv2d) -> Optimizer:
+        return Optimizer([{"params": [layer.weight], "lr": 0.01}], weight_decay=0.01, muon=True)
+
+    optimizers = {whole: optimizer_of(whole), halved: optimizer_of(halved)}
+    for number, gradient in enumerate(gradients):
+        if number == 2:
+            kept = optimizers[halved].state_dict()
+            optimizers[halved] = optimizer_of(halved)
+            optimizers[halved].load_state_dict(kept)
+        for layer, optimizer in optimizers.items():
+            layer.weight.grad = gradient.clone()
+            optimizer.step(1.0)
+    assert torch.equal(whole.weight, halved.weight)
+
+
+def test_the_mean_of_two_runs_lies_between_them(tmp_path: Path) -> None:
+    for name, value in (("one", 1.0), ("other", 2.0)):
+        net = ColorNet()
+        for tensor in net.state_dict().values():
+            tensor.fill_(value)
+        (tmp_path / name).mkdir()
+        state = {"average": net.state_dict(), "size": "lite", "seen": int(10 * value), "seen_before": 5}
+        torch.save(state, tmp_path / name / "checkpoint.pt")
+    runs = ["--runs", str(tmp_path / "one"), str(tmp_path / "other")]
+    mean.main([*runs, "--shares", "0.25", "0.75", "--out", str(tmp_path / "mean")])
+    held = read_network(tmp_path / "mean").state_dict()
+    assert all(torch.allclose(value, torch.tensor(1.75)) for value in held.values() if value.is_floating_point())
+    assert photographs_seen(tmp_path / "mean") == 25
+    with pytest.raises(SystemExit):
+        mean.main([*runs, "--shares", "0.25", "0.5", "--out", str(tmp_path / "other-mean")])
+    assert not (tmp_path / "other-mean").exists()
 
 
 def test_where_hints_are_given_a_kept_belief_does_not_count() -> None:
