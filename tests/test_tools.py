@@ -24,7 +24,7 @@ from engines import export, quantize, quantize_cpu
 from engines.agreement import agreement, session_of
 from tools import beliefs, calibrate, curve, data, distill, evaluate, losses, mean, packed, quality, recover, train, vision
 from tools import teacher as teaching
-from tools.network import SIZES, ColorNet, Encoder, photographs_seen, read_network, settle, slim
+from tools.network import SIZES, ColorNet, Encoder, expected_ab, photographs_seen, read_network, settle, slim
 from tools.optimizer import Optimizer
 from tools.shown import shown
 
@@ -208,6 +208,30 @@ def test_the_losses_measure_ciede2000() -> None:
     np.testing.assert_allclose(losses.delta_e00(one, other), delta_e00(*lab), atol=1e-9)
 
 
+def test_the_colour_that_is_shown_is_missed_about_by_ciede2000_and_learned_to_be_nearer() -> None:
+    torch.manual_seed(0)
+    true = losses.true_colors(torch.randn(2, 2, 24, 24) * 20)
+    away = torch.randn(2, 24, 24, 2) * 20
+    missed = losses.miss(true.ab + away, true)
+    measured = losses.delta_e00(*(ab.permute(0, 3, 1, 2) for ab in (true.ab + away, true.ab)))
+    assert np.corrcoef(missed.numpy().ravel(), measured.numpy().ravel())[0, 1] > 0.9
+    assert losses.miss(true.ab, true).max() == 0
+    logits = torch.zeros(2, 128, 24, 24, requires_grad=True)
+    optimizer = torch.optim.Adam([logits], 0.3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        error = losses.miss(losses.shown_ab(losses.colors_of(logits)), true).mean()
+        error.backward()
+        optimizer.step()
+    shown = losses.shown_ab(losses.colors_of(logits.detach()))
+    assert torch.allclose(shown.permute(0, 3, 1, 2), expected_ab(logits.detach(), losses.TEMPERATURE), atol=1e-3)
+    assert losses.miss(shown, true).mean() < 1
+    grey = losses.true_colors(torch.zeros(1, 2, 1, 1))
+    flat = torch.zeros(1, 128, 1, 1, requires_grad=True)
+    losses.miss(losses.shown_ab(losses.colors_of(flat)), grey).mean().backward()
+    assert torch.isfinite(flat.grad).all()
+
+
 def test_confidence_fit_finds_a_known_curve() -> None:
     rng = np.random.default_rng(0)
     logit = rng.normal(0, 2, 50_000)
@@ -341,7 +365,7 @@ def test_without_trust_only_the_truth_counts(teacher: Path) -> None:
     known = beliefs.believed(photos, beliefs.asked(teacher))
     for kept in (None, known):
         batch = data.Batches(photos, data.Kind(64), 4, 0, kept)[0]
-        lessons: list[train.Losses] = [train.losses_alone, *(distill.Distillation(believer, trust) for trust in (0.0, 1.0))]
+        lessons: list[train.Losses] = [train.Alone(), *(distill.Distillation(believer, trust) for trust in (0.0, 1.0))]
         figures = []
         for lesson in lessons:
             torch.manual_seed(0)  # the same cells are drawn

@@ -22,18 +22,18 @@ from torch import Tensor, nn
 
 from tools.beliefs import read_beliefs
 from tools.data import Batch
-from tools.losses import colors_believed, colors_of, distance, doubt, true_colors
+from tools.losses import colors_believed, colors_of, distance, shown_ab, true_colors
 from tools.network import SIZES, ColorNet, photographs_seen, read_network, slim
 from tools.teacher import read_believer
-from tools.train import Run, answer, fit, frozen, new_student, options_parser, read_data, some_cells
+from tools.train import Run, answer, fit, frozen, new_student, options_parser, read_data, some_cells, together
 
 
 class Distillation:
     """The losses of a student, and what they need."""
 
-    def __init__(self, teacher: nn.Module, trust: float) -> None:
-        """Trust: the teacher's share beside the truth's."""
-        self.teacher, self.trust = teacher, trust
+    def __init__(self, teacher: nn.Module, trust: float, shown: float = 0.0) -> None:
+        """Trust: the teacher's share beside the truth's. Shown: weight of the colour that is shown."""
+        self.teacher, self.trust, self.shown = teacher, trust, shown
 
     def __call__(self, net: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """As ``Losses``."""
@@ -53,8 +53,7 @@ class Distillation:
         away = distance(given, believed)
         truth = ((1 - trust) * distance(given, true)).mean()
         taught = (trust * away).mean()
-        confidence = doubt(given, sure, true)
-        return {"total": truth + taught + 0.5 * confidence, "truth": truth, "taught": taught, "confidence": confidence}
+        return together({"truth": truth, "taught": taught}, shown_ab(given), sure, true, self.shown)
 
 
 def begun(options: argparse.Namespace) -> tuple[ColorNet, int]:
@@ -90,7 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
     data = read_data(options)
     if options.beliefs:
         data = replace(data, beliefs=read_beliefs(options.beliefs, options.photos, len(data.photos)))
-    fit(run, data, Distillation(teacher, options.trust))
+    fit(run, data, Distillation(teacher, options.trust, options.shown))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ from edgecolor._color import ab_bins, compress_chroma
 LABEL_WIDTH = 3.0
 """Deviation of the soft label in the plane of ``compress_chroma``, a little over half the distance between bins."""
 
+TEMPERATURE = 0.5
+"""At which the colour that is shown is taken of the distribution while training."""
+
 NEAR = 10.0
 """CIEDE2000 within which the confidence calls a colour right."""
 
@@ -53,14 +56,18 @@ def _mean(probabilities: Tensor) -> Tensor:
     return probabilities @ torch.from_numpy(ab_bins()).to(probabilities)
 
 
+def _compressed(ab: Tensor) -> Tensor:
+    """As ``compress_chroma``, with a slope everywhere."""
+    chroma = (ab.square().sum(-1, keepdim=True) + 1e-6).sqrt()
+    return ab * (torch.log1p(0.045 * chroma) / (0.045 * chroma))
+
+
 def true_colors(ab: Tensor) -> Colors:
     """Of (N, 2, h, w) true a*, b*, spread over the nearest bins; the mean is the truth itself."""
     bins = torch.from_numpy(compress_chroma(ab_bins())).to(ab)
     last = ab.permute(0, 2, 3, 1)
-    chroma = last.norm(dim=-1, keepdim=True)
-    compressed = last * (torch.log1p(0.045 * chroma) / (0.045 * chroma.clamp_min(1e-6)))
     # |c - b|^2 without its |c|^2, which the softmax would cancel
-    score = (compressed @ bins.T).mul_(2).sub_(bins.square().sum(1)).div_(2 * LABEL_WIDTH**2)
+    score = (_compressed(last) @ bins.T).mul_(2).sub_(bins.square().sum(1)).div_(2 * LABEL_WIDTH**2)
     log = functional.log_softmax(score, -1)
     return Colors(log, log.exp(), last)
 
@@ -75,10 +82,24 @@ def distance(answer: Colors, wanted: Colors) -> Tensor:
     return entropy + functional.huber_loss(answer.ab, wanted.ab, delta=10.0, reduction="none").mean(-1) / 100.0
 
 
-def doubt(answer: Colors, sure: Tensor, wanted: Colors) -> Tensor:
-    """What the confidence, (N, 1, h, w) logits, learns: whether the mean lies near the truth."""
+def shown_ab(answer: Colors) -> Tensor:
+    """(N, h, w, 2): the colour that is shown, which is the mean of the annealed distribution."""
+    return _mean(torch.softmax(answer.log / TEMPERATURE, -1))
+
+
+def miss(shown: Tensor, wanted: Colors) -> Tensor:
+    """How far the colour that is shown is from what is wanted, for every cell: (N, h, w), about as CIEDE2000 has it.
+
+    It is a distance in the plane of ``compress_chroma``, whose slope is 1 from a few units on, so that the colour likely to be
+    least wrong is learned, and not the mean of all.
+    """
+    return ((_compressed(shown) - _compressed(wanted.ab)).square().sum(-1) + 1).sqrt() - 1
+
+
+def doubt(shown: Tensor, sure: Tensor, wanted: Colors) -> Tensor:
+    """What the confidence, (N, 1, h, w) logits, learns: whether the colour that is shown lies near the truth."""
     with torch.no_grad():
-        near = delta_e00(*(colors.ab.permute(0, 3, 1, 2) for colors in (wanted, answer))) < NEAR
+        near = delta_e00(*(ab.permute(0, 3, 1, 2) for ab in (wanted.ab, shown))) < NEAR
     return functional.binary_cross_entropy_with_logits(sure[:, 0], near.to(sure))
 
 

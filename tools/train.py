@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from edgecolor._color import lab_to_rgb
 from tools.data import BELIEF_STRIDE, Array, Batch, Batches, Kind, Photo, loader, read_photos
 from tools.figures import grey_of, psnr
-from tools.losses import colors_of, delta_e00, distance, doubt, true_colors
+from tools.losses import TEMPERATURE, Colors, colors_of, delta_e00, distance, doubt, miss, shown_ab, true_colors
 from tools.network import SIZES, STRIDE, ColorNet, expected_ab, settle, slim
 from tools.optimizer import Optimizer
 from tools.shown import Shown, shown
@@ -36,9 +36,9 @@ from tools.vision import DEPTH
 Losses = Callable[[nn.Module, Batch], dict[str, Tensor]]
 """The parts of the loss of a batch; ``total`` is what is minimised."""
 
-TEMPERATURE, CHROMA = 0.5, 0.6
-"""Where runs are compared: annealed so, and as much chroma as that, as a ratio to the truth's. A pale network looks good
-at any other point."""
+CHROMA = 0.6
+"""Where runs are compared: as much chroma as that, as a ratio to the truth's. A pale network looks good at any other
+point."""
 
 BLOCK_RATE = 0.8
 """Learning rate of a transformer's block beside that of the next one."""
@@ -85,6 +85,12 @@ def options_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--muon", action="store_true", help="move the weights that mix channels by Muon, which learns faster")
     parser.add_argument("--zoom", type=float, default=1.6, help="how many times a crop may enlarge (default %(default)s)")
     parser.add_argument("--mix", type=float, default=0.0, help="share of crops with a piece of another (default %(default)s)")
+    parser.add_argument(
+        "--shown",
+        type=float,
+        default=0.0,
+        help="weight of the colour that is shown beside the distribution (default %(default)s)",
+    )
     parser.add_argument("--weight-decay", type=float, default=0.01, help="of AdamW (default %(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="processes that make batches (default %(default)s)")
     parser.add_argument("--every", type=int, default=500, help="steps between evaluations (default %(default)s)")
@@ -113,14 +119,28 @@ def some_cells(*planes: Tensor) -> list[Tensor]:
     return [plane[:, :, down::CELLS, across::CELLS] for plane in planes]
 
 
-def losses_alone(net: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """Of a network that learns from the truth."""
-    logits, sure = answer(net, batch.planes)
-    logits, sure, target = some_cells(logits, sure, batch.target[:, 1:])
-    given, true = colors_of(logits), true_colors(target)
-    colors = distance(given, true).mean()
-    confidence = doubt(given, sure, true)
-    return {"total": colors + 0.5 * confidence, "colors": colors, "confidence": confidence}
+@dataclass(frozen=True)
+class Alone:
+    """The losses of a network that learns from the truth."""
+
+    shown: float = 0.0
+    """Weight of the colour that is shown."""
+
+    def __call__(self, net: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """As ``Losses``."""
+        logits, sure = answer(net, batch.planes)
+        logits, sure, target = some_cells(logits, sure, batch.target[:, 1:])
+        given, true = colors_of(logits), true_colors(target)
+        colors = distance(given, true).mean()
+        return together({"colors": colors}, shown_ab(given), sure, true, self.shown)
+
+
+def together(parts: dict[str, Tensor], shown: Tensor, sure: Tensor, true: Colors, weight: float) -> dict[str, Tensor]:
+    """The parts of a loss, with those of the colour that is shown and of the confidence in it; and ``total``, their sum."""
+    total = sum(parts.values(), shown.new_zeros(()))
+    confidence = doubt(shown, sure, true)
+    missed = miss(shown, true).mean()
+    return {"total": total + weight * missed + 0.5 * confidence, **parts, "shown": missed, "confidence": confidence}
 
 
 def mixed(batch: Batch, share: float, groups: int = 8) -> Batch:
@@ -365,7 +385,7 @@ def main(arguments: list[str] | None = None) -> None:
     cv2.setNumThreads(1)
     torch.manual_seed(options.seed)
     net = new_teacher() if options.role == "teacher" else new_student(options.size_of, options.freeze)
-    fit(Run(options, net), read_data(options), losses_alone)
+    fit(Run(options, net), read_data(options), Alone(options.shown))
 
 
 if __name__ == "__main__":
