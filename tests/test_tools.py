@@ -431,8 +431,8 @@ def test_muon_goes_on_where_it_was() -> None:
     whole, halved = (nn.Conv2d(16, 24, 1, bias=False) for _ in range(2))
     halved.load_state_dict(whole.state_dict())
 
-    def optimizer_of(layer: nn.Conv2d) -> Optimizer:
-        return Optimizer([{"params": [layer.weight], "lr": 0.01}], weight_decay=0.01, muon=True)
+    def optimizer_of(layer: nn.Conv2d, weight_decay: float = 0.01) -> Optimizer:
+        return Optimizer([{"params": [layer.weight], "lr": 0.01}], weight_decay=weight_decay, muon=True)
 
     optimizers = {whole: optimizer_of(whole), halved: optimizer_of(halved)}
     for number, gradient in enumerate(gradients):
@@ -444,6 +444,9 @@ def test_muon_goes_on_where_it_was() -> None:
             layer.weight.grad = gradient.clone()
             optimizer.step(1.0)
     assert torch.equal(whole.weight, halved.weight)
+    firm = optimizer_of(halved, 0.5)
+    firm.load_state_dict(optimizers[halved].state_dict())
+    assert {group["weight_decay"] for part in firm.parts for group in part.param_groups} == {0.5}
 
 
 def test_the_mean_of_two_runs_lies_between_them(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ class Optimizer:
 
     def __init__(self, groups: list[Group], *, weight_decay: float, muon: bool, fused: bool = False) -> None:
         """Groups: parameters and their ``lr``. Muon: for all matrices among them."""
+        self.weight_decay = weight_decay
         chosen = [[weight for weight in group["params"] if muon and _mixes_channels(weight)] for group in groups]
         matrices = {id(weight) for weights in chosen for weight in weights}
         rest = [
@@ -61,9 +62,11 @@ class Optimizer:
         return [part.state_dict() for part in self.parts]
 
     def load_state_dict(self, states: list[dict[str, Any]]) -> None:
-        """Go on from what ``state_dict`` gave."""
+        """Go on from what ``state_dict`` gave, with the rates and the decay that were asked for this time."""
         for part, state in zip(self.parts, states, strict=True):
             part.load_state_dict(state)
+            for group in part.param_groups:
+                group["weight_decay"] = self.weight_decay
 
 
 def _mixes_channels(weight: nn.Parameter) -> bool:
