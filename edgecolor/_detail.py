@@ -25,6 +25,11 @@ SURENESS = 4
 """Power of the confidence by which colours are averaged. Measured: gains in crowds as with 1, costs nothing elsewhere."""
 
 
+SURER = 0.006
+"""By how much the mean confidence must rise for "auto" to keep a closer look. Measured on crowds, streets and photographs of one
+thing: at 0, one in four of the last were looked at closer, and some came out worse; at 0.01 half of the small crowds were not."""
+
+
 class Answer(NamedTuple):
     """What the network says of a grid."""
 
@@ -67,8 +72,8 @@ def look(
         judge: The network: (1, 4, h, w) planes to its answer.
         planes_of: The picture's planes on the analysis grid (1), or one so many times finer.
         finer: Grids there are besides the first, rising.
-        detail: "auto" goes on only as long as the closer look makes the network surer of the picture as a whole: so it does in
-            crowds; in pictures of one thing a part alone is harder to understand than the whole.
+        detail: "auto" goes on only as long as the answer that a closer look leads to is surer than that of the whole alone: so it
+            is in crowds; in pictures of one thing a part alone is harder to understand than the whole.
 
     Returns:
         How many times finer than the analysis grid the chosen one is, and the answer on it.
@@ -77,10 +82,10 @@ def look(
     whole = judge(planes)
     chosen = 1, whole
     for number in finer:
-        closer = _in_tiles(judge, planes_of(number), planes.shape[2:])
-        if detail == "auto" and closer.confidence.mean() <= whole.confidence.mean():
+        both = _averaged(whole, _in_tiles(judge, planes_of(number), planes.shape[2:]))
+        if detail == "auto" and both.confidence.mean() <= whole.confidence.mean() + SURER:
             break
-        chosen = number, _averaged(whole, closer)
+        chosen = number, both
     return chosen
 
 
