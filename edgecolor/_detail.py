@@ -26,8 +26,8 @@ SURENESS = 4
 
 
 SURER = 0.006
-"""By how much the mean confidence must rise for "auto" to keep a closer look. Measured on crowds, streets and photographs of one
-thing: at 0, one in four of the last were looked at closer, and some came out worse; at 0.01 half of the small crowds were not."""
+"""By how much the mean confidence must rise for "auto" to keep a closer look. Measured on crowds and photographs of one thing:
+at 0, one in five of the latter were looked at closer, and one came out much worse; at 0.01 most crowds of four were not."""
 
 
 class Answer(NamedTuple):
@@ -72,8 +72,8 @@ def look(
         judge: The network: (1, 4, h, w) planes to its answer.
         planes_of: The picture's planes on the analysis grid (1), or one so many times finer.
         finer: Grids there are besides the first, rising.
-        detail: "auto" goes on only as long as the answer that a closer look leads to is surer than that of the whole alone: so it
-            is in crowds; in pictures of one thing a part alone is harder to understand than the whole.
+        detail: "auto" goes on only as long as the answer that a closer look leads to is surer than that of the whole alone: so
+            it is in crowds; in pictures of one thing a part alone is harder to understand than the whole.
 
     Returns:
         How many times finer than the analysis grid the chosen one is, and the answer on it.

@@ -98,7 +98,7 @@ def test_the_finest_grid_does_not_grow_with_the_scan(size: tuple[int, int]) -> N
 
 
 @pytest.mark.parametrize(
-    ("confidences", "chosen"), [((0.6, 0.5, 0.9), 1), ((0.6, 0.7, 0.5), 2), ((0.6, 0.7, 0.8), 4), ((0.6, 0.6, 0.6), 1)]
+    ("confidences", "chosen"), [((0.6, 0.5, 0.9), 1), ((0.6, 0.7, 0.5), 2), ((0.6, 0.7, 0.8), 4), ((0.6, 0.605, 0.9), 1)]
 )
 def test_auto_goes_on_while_the_network_gets_surer(confidences: tuple[float, ...], chosen: int) -> None:
     judge = _Judge(*confidences)
