@@ -24,7 +24,7 @@ from edgecolor._target import FORMATS, Compression, Depth, identity
 from edgecolor._vips import hold_few_rows
 from edgecolor.batch import Record, colored_by
 
-READ = (*FORMATS, ".heic", ".heif", ".gif", ".jxl")
+READ = (*FORMATS, ".heic", ".heif", ".gif", ".jxl", ".bmp", ".pbm", ".pgm", ".pnm", ".ppm")
 """Endings that are taken from folders."""
 
 

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from edgecolor._bitmap import BitmapError, open_bitmap, what_is_foreign
 from edgecolor._color import linear_to_srgb
 from edgecolor._errors import ImageError, SourceError
 from edgecolor._files import reading
@@ -214,8 +215,15 @@ class Page:
         with _named(self.name):
             if without := bulky(self.tags or {}):
                 return _loaded(self._bare(without), fail_on)
+            if not self.tags and (image := open_bitmap(self.path)):
+                return image
             source = load_vips().Source.new_from_file(os.fsencode(self.path))  # a name, whatever its bytes and brackets
-            return _loaded(source, fail_on, **page)
+            try:
+                return _loaded(source, fail_on, **page)
+            except load_vips().Error as error:
+                if "known format" in str(error) and (foreign := what_is_foreign(self.path)):
+                    raise ImageError(f"{self.name} is {foreign}") from error
+                raise
 
     def _pixels(self) -> pyvips.Image:
         """The same to be read, perhaps without metadata."""
@@ -345,8 +353,8 @@ def _named(name: str) -> Iterator[None]:
     try:
         with reading(name):
             yield
-    except (pyvips.Error, TiffError) as error:
-        why = str(error) if isinstance(error, TiffError) else reason(error)
+    except (pyvips.Error, TiffError, BitmapError) as error:
+        why = reason(error) if isinstance(error, pyvips.Error) else str(error)
         why = why if why not in _UNSAID else "its pixels cannot be unpacked"
         if missing := re.search(r"(\w+) compression support is not configured|Compression scheme (\d+)", str(error)):
             packing = missing[1] or f"TIFF compression {missing[2]}"

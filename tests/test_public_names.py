@@ -35,6 +35,7 @@ ORDER = (
     "_jpeg",
     "_png",
     "_tiff",
+    "_bitmap",
     "_vips",
     "_explain",
     "_steady",
