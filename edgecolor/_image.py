@@ -46,7 +46,10 @@ Picture = npt.NDArray[Any]
 Size = tuple[int, int]
 
 _THUMBNAIL_STRETCH = 0.05
-"""By which its sides may differ in proportion from the picture's; cameras often lay black beams around it instead."""
+"""By which its sides may differ in proportion from the picture's."""
+
+_BEAM = 40
+"""Up to which its codes are a beam, which cameras lay above and below or beside what is of other proportions; JPEG blurs it."""
 
 MAP_SIDE_MAX = 4096
 """Pixels of the longer side of a written map of confidence; beyond it there is nothing to see."""
@@ -168,10 +171,26 @@ def _thumbnail(page: Page, chroma: ChromaField) -> bytes:
     if not data:
         return b""
     small = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if small is None or abs(small.shape[1] * page.size[0] / (small.shape[0] * page.size[1]) - 1) > _THUMBNAIL_STRETCH:
+    if small is None:
         return b""
-    rgb = colored_strip(Luma(small), replace(chroma, size=small.shape), "uint8")
+    shown = _within_beams(small.shape, page.size)
+    beams = np.ones(small.shape, bool)
+    beams[shown] = False
+    if small[beams].max(initial=0) > _BEAM:
+        return b""
+    rgb = np.repeat(small[..., None], 3, axis=2)
+    rgb[shown] = colored_strip(Luma(small[shown]), replace(chroma, size=small[shown].shape), "uint8")
     return cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
+
+
+def _within_beams(small: Size, whole: Size) -> tuple[slice, slice]:
+    """Rows and columns of a thumbnail that show the picture, if all of it is shown: those in the middle."""
+    stretch = small[1] * whole[0] / (small[0] * whole[1])
+    if abs(stretch - 1) <= _THUMBNAIL_STRETCH:
+        return slice(None), slice(None)
+    height, width = (max(1, round(side * min(1, factor))) for side, factor in zip(small, (stretch, 1 / stretch), strict=True))
+    top, left = (small[0] - height) // 2, (small[1] - width) // 2
+    return slice(top, top + height), slice(left, left + width)
 
 
 def _report(progress: Callable[[float], None], number: int, count: int, share: float) -> None:

@@ -161,6 +161,33 @@ def test_the_thumbnail_is_coloured_too(ending: str, scan: Path, tmp_path: Path) 
     assert np.abs(after.astype(int) - whole).mean() < 6
 
 
+@pytest.mark.parametrize("beams", ["above and below", "beside"])
+def test_a_thumbnail_between_beams_is_coloured_and_they_are_not(beams: str, scan: Path, tmp_path: Path) -> None:
+    image = _opened(scan).copy()
+    inner = image.thumbnail_image(120)
+    width, height = (120, inner.height + 32) if beams == "above and below" else (120 + 40, inner.height)
+    left, top = (width - 120) // 2, (height - inner.height) // 2
+    image.set_type(pyvips.GValue.blob_type, "jpeg-thumbnail-data", inner.embed(left, top, width, height).jpegsave_buffer())
+    image.jpegsave(str(tmp_path / "beams.jpg"))
+    fake_colorizer().image(tmp_path / "beams.jpg", tmp_path / "colour.jpg")
+    whole = _opened(tmp_path / "colour.jpg")
+    after = pyvips.Image.new_from_buffer(bytes(whole.get("jpeg-thumbnail-data")), "").numpy().astype(int)
+    assert after.shape == (height, width, 3)
+    expected = cv2.resize(whole.numpy(), (120, inner.height), interpolation=cv2.INTER_AREA)
+    assert np.abs(after[top : top + inner.height, left : left + 120] - expected).mean() < 6
+    beam = after[: top - 8] if beams == "above and below" else after[:, : left - 8]
+    assert beam.max() <= 8
+
+
+def test_a_thumbnail_of_a_part_stays_grey(scan: Path, tmp_path: Path) -> None:
+    image = _opened(scan).copy()
+    part = image.crop(0, 0, 90, 90).jpegsave_buffer()
+    image.set_type(pyvips.GValue.blob_type, "jpeg-thumbnail-data", part)
+    image.jpegsave(str(tmp_path / "part.jpg"))
+    fake_colorizer().image(tmp_path / "part.jpg", tmp_path / "colour.jpg")
+    assert bytes(_opened(tmp_path / "colour.jpg").get("jpeg-thumbnail-data")) == part
+
+
 @pytest.mark.parametrize(("profile", "said"), [("auto", 1), ("adobergb", 65535), ("prophoto", 65535)])
 @pytest.mark.parametrize("ending", [".jpg", ".tif", ".png"])
 def test_exif_says_what_the_codes_are(profile: str, said: int, ending: str, scan: Path, tmp_path: Path) -> None:
