@@ -133,12 +133,12 @@ class GpuWork:
         """The call, with an opened model."""
         if self.purpose == "network":
             return self._network(colorizer)
-        picture, engine = grey(*self.size), gpu_engine(colorizer)
+        picture, engine, area = grey(*self.size), gpu_engine(colorizer), colorizer._model.grid_area
         out = tuple(np.zeros(shape, np.uint8) for _, shape in FRAME_OUTPUTS[self.purpose](*self.size))
         y, into = (self._placed(picture, colorizer), tuple(self._placed(array, colorizer) for array in out))
         if self.purpose == "chroma":
             return lambda: colorizer.chroma_planes(y, out=(into[0], into[1]))
-        return (lambda: engine.frame("rgb", rgb_inputs(y), into)) if self.resident else (lambda: colorizer(picture))
+        return (lambda: engine.frame("rgb", rgb_inputs(y, area), into)) if self.resident else (lambda: colorizer(picture))
 
     def _network(self, colorizer: edgecolor.Colorizer) -> Call:
         height, width = self.size
@@ -149,7 +149,7 @@ class GpuWork:
             return lambda: engine.run(planes, "colors")
         from edgecolor._trt_engine import network_profile
 
-        plan = engine._store.open("network", network_profile())
+        plan = engine._store.open("network", network_profile(colorizer._model.grid_area))
         inputs, into = {"planes": self._placed(planes, colorizer)}, {"colors": self._placed(answer, colorizer)}
         return lambda: plan.run(inputs, {"colors": answer.shape}, into)
 
@@ -188,7 +188,7 @@ class OnGpu:
 
 def gpu_works() -> list[GpuWork]:
     """What is measured where TensorRT finds a GPU, each from and to the host, and all on the GPU."""
-    grid = grid_size(*FRAMES["1080p"])
+    grid = grid_size(*FRAMES["1080p"], find_model().grid_area)
     works: list[tuple[Purpose, tuple[int, int]]] = [("network", (256, 256)), ("network", grid)]
     works += [("rgb", size) for size in FRAMES.values()]
     works += [("chroma", size) for size in FRAMES.values()]

@@ -27,6 +27,7 @@ from edgecolor import _detail
 from edgecolor._color import delta_e00, lightness_to_luminance, linear_to_srgb, rgb_to_lab
 from edgecolor._detail import Detail
 from edgecolor._grid import CELL, grid_size, tile_starts
+from edgecolor._models import find_model
 from edgecolor._source import read_picture
 from tools.pages import placed
 from tools.subjects import read_subjects
@@ -194,7 +195,7 @@ def borders(size: tuple[int, int], detail: Detail) -> tuple[list[float], list[fl
     """Rows and columns of a picture where a tile begins or ends, but no other tile, and half the pixels of a cell."""
     if detail == "auto":
         raise ValueError("the borders of 2 or 4")
-    grid = grid_size(*size)
+    grid = grid_size(*size, find_model().grid_area)
     lines = []
     for length, tile in zip(size, grid, strict=True):
         own, other = ({*starts, *(start + tile for start in starts)} for starts in _starts(detail * tile, tile))

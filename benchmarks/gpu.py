@@ -116,7 +116,9 @@ def measure_all(runs: int, folder: Path) -> Path:
         found["agreement"][precision] = agreement_of(colorizer)
         for work in (work for work in gpu_works() if work.precision == precision):
             _say(work.title)
-            pace = GpuWork(precision, "network", grid_size(*FRAMES["1080p"]), work.resident).call(colorizer)
+            pace = GpuWork(precision, "network", grid_size(*FRAMES["1080p"], find_model().grid_area), work.resident).call(
+                colorizer
+            )
             measured[work.name] = {**measure(work, pace, runs, cuda), **floor_of(work, rates, cuda.device.shares_memory)}
         found["bars"] += bars_of(precision, measured, found["agreement"][precision])
         path = write(folder, measured, **found)
@@ -266,7 +268,7 @@ def floor_of(work: GpuWork, rates: Rates, shares_memory: bool) -> dict[str, floa
 
     height, width = work.size
     framed = work.purpose != "network"
-    layers = _network_layers(*(grid_size(height, width) if framed else work.size))
+    layers = _network_layers(*(grid_size(height, width, find_model().grid_area) if framed else work.size))
     if work.precision == "int8":
         halves = [replace(layer, operations=layer.operations / 2, moved=layer.moved / 2) for layer in layers]
         layers = [half if half.tensor else layer for half, layer in zip(halves, layers, strict=True)]
@@ -317,7 +319,7 @@ def agreement_of(colorizer: edgecolor.Colorizer) -> dict[str, dict[str, float]]:
 
     photos: list[Any] = [cv2.imread(str(path)) for path in sorted(PHOTOS.glob("*.jpg"))]
     sessions = [session_of(find_model().network.path), _Session(gpu_engine(colorizer).run)]
-    network = agreement(sessions, [photo[..., ::-1] for photo in photos])
+    network = agreement(sessions, [photo[..., ::-1] for photo in photos], find_model().grid_area)
     cpu = edgecolor.load(engine="onnxruntime")
     height, width = FRAMES["1080p"]
     frames = [cv2.resize(cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY), (width, height)) for photo in photos]

@@ -28,7 +28,8 @@ def bench(colorizer: Colorizer, frame: tuple[int, int], seconds: float) -> dict[
         For each its median, middle half and 99th percentile in ms, the median of its ratio to the network, and the runs.
     """
     luma = _picture(*frame)
-    planes = np.zeros((1, 4, *grid_size(*frame)), np.float32)
+    area = colorizer._model.grid_area  # noqa: SLF001  # no user needs it
+    planes = np.zeros((1, 4, *grid_size(*frame, area)), np.float32)
     planes[0, 0] = 50
     works: dict[str, Callable[[], object]] = {
         "network": lambda: colorizer._engine.run(planes, "colors"),  # noqa: SLF001  # what the others are compared with

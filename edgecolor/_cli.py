@@ -209,10 +209,11 @@ def _build(options: argparse.Namespace) -> int:
     if options.out_dir:
         file.check()
         make_folder(options.out_dir)
-        graphs = {"network": (file.network, network_profile())}
+        graphs = {"network": (file.network, network_profile(file.grid_area))}
         for height, width in frames:
             graphs |= {
-                f"{purpose}-{height}x{width}": (graph, frame_profile(height, width)) for purpose, graph in file.frames.items()
+                f"{purpose}-{height}x{width}": (graph, frame_profile(height, width, file.grid_area))
+                for purpose, graph in file.frames.items()
             }
         for name, (graph, profile) in graphs.items():
             shapes = profile if asked.dla_core is None else fixed(profile)

@@ -120,9 +120,9 @@ class Colorizer:
         """
         frames = self._frame_engine(gray)
         if frames is not None:
-            return self._ordered(frames.frame("rgb", rgb_inputs(gray))[0])
+            return self._ordered(frames.frame("rgb", rgb_inputs(gray, self._model.grid_area))[0])
         luma = read_luma(self._ordered(gray))
-        planes = _planes(luma, ())
+        planes = self._planes(luma, ())
         (colors,) = self._engine.run(planes, "colors")
         return self._ordered(colored(luma, _field(colors, planes, luma)))
 
@@ -151,7 +151,7 @@ class Colorizer:
         hints = check_hints(hints, luma.size)
         _check_vividness(vividness)
         region = _checked_region(region, luma.size)
-        planes = _planes(luma, hints)
+        planes = self._planes(luma, hints)
         preference = None if palette is None else palette_weights(self._ordered_palette(palette))
         ab, confidence, distribution = self._judge(planes, preference, vividness)
 
@@ -202,7 +202,7 @@ class Colorizer:
         frames = self._frame_engine(y) if bits == 8 else None
         if frames is None:
             return chroma_of_frame(y, self._chroma_of, coding, out)
-        inputs = chroma_inputs(y, matrix_of(coding, y.shape[0]), full_range=full_range)
+        inputs = chroma_inputs(y, self._model.grid_area, matrix_of(coding, y.shape[0]), full_range=full_range)
         half = y.shape[0] // 2, y.shape[1] // 2
         cb, cr = frames.frame("chroma", inputs, check_out(out, half, np.dtype(np.uint8), resident=True))
         return cb, cr
@@ -271,6 +271,7 @@ class Colorizer:
             return Decision(pin(field, hints, survey.at, finer) if hints else field, sureness)
 
         order = Order(
+            area=self._model.grid_area,
             saving=Saving(depth, compression),
             profile=fspath(profile),
             note=self._note(),
@@ -313,7 +314,8 @@ class Colorizer:
         picture = None if reference is None else self._ordered(reference)
         preference = None if picture is None else palette_weights(picture)
         decide = partial(self._decide, preference)
-        return SteadyColorizer(decide, self._ordered, None if picture is None else reference_of(picture))
+        area = self._model.grid_area
+        return SteadyColorizer(decide, self._ordered, area, None if picture is None else reference_of(picture, area))
 
     def _decide(self, preference: Plane | None, lightness: Plane) -> Plane:
         """(3, h, w) a*, b*, confidence on cells for the L* of a grid."""
@@ -388,9 +390,13 @@ class Colorizer:
         return None
 
     def _chroma_of(self, luma: Luma) -> ChromaField:
-        planes = _planes(luma, ())
+        planes = self._planes(luma, ())
         (colors,) = self._engine.run(planes, "colors")
         return _field(colors, planes, luma)
+
+    def _planes(self, luma: Luma, hints: Sequence[Hint]) -> npt.NDArray[np.float32]:
+        """The network's input for one picture: (1, 4, h, w)."""
+        return _planes_of(luma.lightness(*grid_size(*luma.size, self._model.grid_area)), luma.size, hints)
 
     def _decode(self, logits: Plane, preference: Plane, temperature: float) -> Plane:
         return decode_bins(logits, temperature, preference).astype(np.float32) * np.float32(self._model.vividness)
@@ -405,13 +411,8 @@ class Colorizer:
         return self._ordered(palette) if isinstance(palette, np.ndarray) else palette
 
 
-def _planes(luma: Luma, hints: Sequence[Hint]) -> npt.NDArray[np.float32]:
-    """The network's input for one picture: (1, 4, h, w)."""
-    return _planes_of(luma.lightness(*grid_size(*luma.size)), luma.size, hints)
-
-
 def _planes_of(lightness: Plane, size: tuple[int, int], hints: Sequence[Hint]) -> npt.NDArray[np.float32]:
-    """The same for (h, w) L* on the grid of a picture of ``size``."""
+    """The network's input, (1, 4, h, w), for (h, w) L* on the grid of a picture of ``size``."""
     planes = np.zeros((1, 4, *lightness.shape), np.float32)
     planes[0, 0] = lightness
     if hints:

@@ -49,14 +49,15 @@ def check_detail(detail: Detail) -> None:
         raise ImageError(f"detail must be one of {', '.join(map(str, get_args(Detail)))}, got {detail!r}")
 
 
-def finer_grids(detail: Detail, size: tuple[int, int]) -> tuple[int, ...]:
+def finer_grids(detail: Detail, size: tuple[int, int], area: int) -> tuple[int, ...]:
     """How many times finer per side the grids are that are to be looked at, rising; none for a picture without such detail.
 
     Args:
         detail: What was asked for. A picture has it as far as it has a pixel for every one of the grid.
         size: Height and width of the picture.
+        area: Pixels of the analysis grid, about.
     """
-    grid = grid_size(*size)
+    grid = grid_size(*size, area)
     held = tuple(finer for finer in (2, 4) if finer * grid[0] <= size[0] and finer * grid[1] <= size[1])
     if detail == "auto":
         return held if size[0] * size[1] >= AUTO_PIXELS else ()

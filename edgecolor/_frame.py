@@ -19,15 +19,15 @@ from edgecolor._planes import LUMA_WEIGHTS
 Weights = npt.NDArray[np.float32]
 
 
-def rgb_inputs(luma: Any) -> FrameInputs:
-    """Of a grey picture, (H, W) uint8 sRGB codes with even sides, on the host or on the GPU."""
-    return {"luma": luma, **_sizes(*luma.shape), "levels": _levels(full_range=True)}
+def rgb_inputs(luma: Any, area: int) -> FrameInputs:
+    """Of a grey picture, (H, W) uint8 sRGB codes with even sides, on the host or on the GPU, for a grid of about ``area``."""
+    return {"luma": luma, **_sizes(*luma.shape, area), "levels": _levels(full_range=True)}
 
 
-def chroma_inputs(luma: Any, matrix: str, *, full_range: bool) -> FrameInputs:
+def chroma_inputs(luma: Any, area: int, matrix: str, *, full_range: bool) -> FrameInputs:
     """Of a Y plane, (H, W) uint8 codes with even sides; ``matrix`` is "bt601" or "bt709"."""
     weights = _chroma_weights(matrix, full_range=full_range)
-    return {"luma": luma, **_sizes(*luma.shape), "levels": _levels(full_range=full_range), "weights": weights}
+    return {"luma": luma, **_sizes(*luma.shape, area), "levels": _levels(full_range=full_range), "weights": weights}
 
 
 def on_gpu(picture: Any) -> bool:
@@ -55,8 +55,8 @@ def averaging(length: int, cells: int) -> Weights:
 
 
 @cache
-def _sizes(height: int, width: int) -> dict[str, Weights]:
-    rows, columns = grid_size(height, width)
+def _sizes(height: int, width: int, area: int) -> dict[str, Weights]:
+    rows, columns = grid_size(height, width, area)
     return {"rows": averaging(height // 2, rows), "columns": _constant(averaging(width // 2, columns).T)}
 
 

@@ -83,6 +83,8 @@ class Decision:
 class Order:
     """How a file is to be coloured and written."""
 
+    area: int
+    """Pixels of the grid that the decision wants, about."""
     saving: Saving = field(default_factory=Saving)
     """Depth, compression."""
     profile: str = "auto"
@@ -200,9 +202,9 @@ def _report(progress: Callable[[float], None], number: int, count: int, share: f
 def _survey(page: Page, order: Order) -> Survey:
     """The first pass."""
     size = page.size if page.orientation < 5 else page.size[::-1]
-    finer = finer_grids(order.detail, size)
+    finer = finer_grids(order.detail, size, order.area)
     finest = max(finer, default=1)
-    height, width = (finest * side for side in grid_size(*size))
+    height, width = (finest * side for side in grid_size(*size, order.area))
     mean = AreaMean(page.size, (height, width) if page.orientation < 5 else (width, height), page.bands)
     spots = [_stored_point(point, size, page.orientation) for point in order.points]
     at = np.full(len(spots), np.nan)

@@ -67,6 +67,8 @@ class ModelFile:
     """At which the mean of its distribution is taken."""
     vividness: float
     """Factor on a*, b* of that mean at which it was judged best."""
+    grid_area: int
+    """Pixels of the grid that it sees a picture of any size on, about."""
     frames: Mapping[str, ShippedFile] = field(default_factory=dict)
     """ONNX graphs of a whole frame, "rgb" and "chroma"; for TensorRT only."""
     weights: ShippedFile | None = None
@@ -117,4 +119,4 @@ def _find(name: str, precision: str, engine: str) -> ModelFile:
         )
     files = {part: ShippedFile(_FOLDER / file["name"], file["sha256"]) for part, file in kinds[kind].items()}
     network, weights = files.pop("network"), files.pop("weights", None)
-    return ModelFile(chosen, kind, network, entry["temperature"], entry["vividness"], files, weights)
+    return ModelFile(chosen, kind, network, entry["temperature"], entry["vividness"], entry["grid_area"], files, weights)

@@ -184,11 +184,13 @@ class SteadyColorizer:
     def __init__(
         self,
         decide: Decide,
-        ordered: Callable[[Picture], Picture] = lambda picture: picture,
+        ordered: Callable[[Picture], Picture],
+        area: int,
         reference: Reference | None = None,
     ) -> None:
-        """Use ``decide`` for colours; ``ordered`` turns the user's order of channels to RGB and back."""
+        """Use ``decide`` for colours on a grid of ``area``; ``ordered`` turns the user's order of channels to RGB and back."""
         self._decide = decide
+        self._area = area
         self._ordered = ordered
         self._carrier = Carrier(reference)
         self._confidence: Plane | None = None
@@ -225,7 +227,7 @@ class SteadyColorizer:
         self._carrier.reset()
 
     def _field(self, luma: Luma) -> ChromaField:
-        lightness = luma.lightness(*grid_size(*luma.size))
+        lightness = luma.lightness(*grid_size(*luma.size, self._area))
         following = aside(self._carrier.follow, lightness)  # the network leaves the cores time for it
         colors = self._decide(lightness)
         self._confidence = colors[2]
@@ -309,9 +311,9 @@ def _places(height: int, width: int) -> npt.NDArray[np.float32]:
     return np.dstack([x, y])
 
 
-def reference_of(picture: npt.NDArray[Any]) -> Reference:
-    """A colour picture (H, W, 3) sRGB, uint8, uint16 or float32, as what frames are compared with."""
-    height, width = grid_size(*picture.shape[:2])
+def reference_of(picture: npt.NDArray[Any], area: int) -> Reference:
+    """A colour picture (H, W, 3) sRGB, uint8, uint16 or float32, as what frames on a grid of ``area`` are compared with."""
+    height, width = grid_size(*picture.shape[:2], area)
     small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA).astype(np.float64)
     white = 1.0 if picture.dtype == np.float32 else float(np.iinfo(picture.dtype).max)
     lab = rgb_to_lab(np.clip(small / white, 0, 1)).astype(np.float32)

@@ -63,14 +63,14 @@ TIMINGS = "timings.cache"
 _log = logging.getLogger("edgecolor")
 
 
-def network_profile(side_max: int = GRID_MAX) -> Profile:
-    """Of the network's own graph: one picture on any grid."""
-    return {"planes": ((1, 4, 32, 32), (1, 4, *grid_size(1080, 1920)), (1, 4, side_max, side_max))}
+def network_profile(area: int, side_max: int = GRID_MAX) -> Profile:
+    """Of the network's own graph: one picture on any grid, likely one of about ``area`` pixels."""
+    return {"planes": ((1, 4, 32, 32), (1, 4, *grid_size(1080, 1920, area)), (1, 4, side_max, side_max))}
 
 
-def frame_profile(height: int, width: int) -> Profile:
-    """Of a whole-frame graph, for frames up to a height and width, both even."""
-    rows, columns = grid_size(height, width)
+def frame_profile(height: int, width: int, area: int) -> Profile:
+    """Of a whole-frame graph, for frames up to a height and width, both even, on a grid of about ``area`` pixels."""
+    rows, columns = grid_size(height, width, area)
     least_height, least_width = FRAME_LEAST
     return {
         "luma": (FRAME_LEAST, (height, width), (height, width)),
@@ -188,7 +188,8 @@ class TensorRtEngine:
         self._sizes = sorted(lying or FRAME_SIZES, key=math.prod)
         self._plans: dict[tuple[Purpose, Shape], Plan] = {}
         self._lock = threading.Lock()
-        self._network(grid_size(1080, 1920))
+        self._area = file.grid_area
+        self._network(grid_size(1080, 1920, self._area))
 
     @property
     def description(self) -> str:
@@ -208,7 +209,7 @@ class TensorRtEngine:
 
     def serves(self, height: int, width: int) -> bool:
         """Whether a whole-frame plan takes frames of a size: even sides, at least twice the grid, not beyond the largest."""
-        rows, columns = grid_size(height, width)
+        rows, columns = grid_size(height, width, self._area)
         even = height % 2 == 0 == width % 2
         # The graph averages half the frame onto the grid; a smaller frame would have to be enlarged
         large = height >= max(FRAME_LEAST[0], 2 * rows) and width >= max(FRAME_LEAST[1], 2 * columns)
@@ -236,7 +237,7 @@ class TensorRtEngine:
     def _network(self, grid: Shape) -> Plan:
         """The network's plan: one for all grids, or one for each on a DLA."""
         if not self._exact:
-            return self._plan("network", (), network_profile())
+            return self._plan("network", (), network_profile(self._area))
         rows, columns = grid
         return self._plan("network", (rows, columns), {"planes": ((1, 4, rows, columns),) * 3})
 
@@ -244,7 +245,7 @@ class TensorRtEngine:
         size = _size_for(height, width, self._sizes)
         if self._exact:
             size = height, width
-        return self._plan(purpose, size, frame_profile(*size))
+        return self._plan(purpose, size, frame_profile(*size, self._area))
 
     def _plan(self, purpose: Purpose, size: Shape, profile: Profile) -> Plan:
         with self._lock:

@@ -33,20 +33,20 @@ def session_of(file: Path | onnx.ModelProto) -> Any:
     )
 
 
-def planes_of(picture: npt.NDArray[Any]) -> Planes:
-    """The network's input for an (H, W[, 3]) picture without hints, (1, 4, h, w)."""
+def planes_of(picture: npt.NDArray[Any], area: int) -> Planes:
+    """The network's input for an (H, W[, 3]) picture without hints, (1, 4, h, w) of about ``area`` pixels."""
     luma = read_luma(picture)
-    grid = grid_size(*luma.size)
+    grid = grid_size(*luma.size, area)
     planes = np.zeros((1, 4, *grid), np.float32)
     planes[0, 0] = luma.lightness(*grid)
     return planes
 
 
-def agreement(sessions: Sequence[Any], pictures: Iterable[npt.NDArray[Any]]) -> dict[str, float]:
+def agreement(sessions: Sequence[Any], pictures: Iterable[npt.NDArray[Any]], area: int) -> dict[str, float]:
     """Mean and 99th percentile of CIEDE2000 between two sessions' colours, and the chroma of the second over the first's."""
     errors, chroma = [], []
     for picture in pictures:
-        planes = planes_of(picture)
+        planes = planes_of(picture, area)
         answers = [session.run(["colors"], {"planes": planes})[0][0] for session in sessions]
         labs = [np.dstack([planes[0, 0, 2::4, 2::4], *answer[:2]]) for answer in answers]
         errors.append(delta_e00(*labs).ravel())

@@ -88,7 +88,7 @@ def network_work(height: int, width: int) -> list[Work]:
 
 def frame_work(height: int, width: int, *, chroma: bool) -> list[Work]:
     """The pixel work around the network: one pass that averages, one that merges."""
-    rows, columns = grid_size(height, width)
+    rows, columns = grid_size(height, width, find_model().grid_area)
     pixels = height * width
     averaging = Work(2.0 * rows * (pixels / 4 + columns * width / 2), pixels + 4 * pixels / 4, tensor=True)
     merged = pixels / 4 if chroma else pixels
@@ -121,7 +121,7 @@ def table() -> str:
         "1080p to Cb, Cr, expected",
     )
     lines = [f"| {' | '.join(columns)} |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
-    network = network_work(*grid_size(1080, 1920))
+    network = network_work(*grid_size(1080, 1920, find_model().grid_area))
     frames = [network + frame_work(1080, 1920, chroma=chroma) for chroma in (False, True)]
     for board in boards().values():
         if board["engine"] != "tensorrt":

@@ -23,6 +23,7 @@ from engines.agreement import agreement, session_of
 from engines.quantize_cpu import planes_with_hints
 from engines.share import write_graphs
 from tools.data import Photo, read_photos
+from tools.network import SIZES
 
 MEAN_DELTA_E00 = 0.5
 """Greatest mean CIEDE2000 of the quantised network's colours to float16's."""
@@ -58,8 +59,8 @@ def quantizable(graph: onnx.GraphProto, skip: int = FLOAT_CONVOLUTIONS) -> list[
     return [node for node in dense if not weight_name(node).startswith(TAIL)]
 
 
-def input_ranges(model: onnx.ModelProto, photos: list[Photo]) -> Ranges:
-    """What reaches each convolution: the mean over photographs of the greatest magnitude."""
+def input_ranges(model: onnx.ModelProto, photos: list[Photo], area: int) -> Ranges:
+    """What reaches each convolution, on grids of about ``area``: the mean over photographs of the greatest magnitude."""
     nodes = quantizable(model.graph, skip=0)
     watched = onnx.ModelProto.FromString(model.SerializeToString())
     tensors = sorted({node.input[0] for node in nodes})
@@ -68,7 +69,8 @@ def input_ranges(model: onnx.ModelProto, photos: list[Photo]) -> Ranges:
     session = session_of(watched)
     rng = np.random.default_rng(0)
     seen = [
-        [np.abs(value).max() for value in session.run(tensors, {"planes": planes_with_hints(photo, rng)})] for photo in photos
+        [np.abs(value).max() for value in session.run(tensors, {"planes": planes_with_hints(photo, area, rng)})]
+        for photo in photos
     ]
     means = dict(zip(tensors, np.mean(np.asarray(seen, np.float64), axis=0).tolist(), strict=True))
     return {weight_name(node): float(means[node.input[0]]) for node in nodes}
@@ -145,15 +147,16 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     photos = list(read_photos(options.photos, options.limit).values())
     halves = read_graphs(options.source)
-    ranges = input_ranges(halves["network"], photos[::2])
+    stem = options.source.name.split(".")[0]
+    area = SIZES[stem].grid_area
+    ranges = input_ranges(halves["network"], photos[::2], area)
     graphs = {purpose: quantized(graph, ranges) for purpose, graph in halves.items()}
-    figures = agreement((session_of(halves["network"]), session_of(graphs["network"])), photos[1::2])
+    figures = agreement((session_of(halves["network"]), session_of(graphs["network"])), photos[1::2], area)
     print(" ".join(f"{name} {value:.3f}" for name, value in figures.items()))
     if figures["mean_delta_e00"] > MEAN_DELTA_E00 or figures["chroma_ratio"] < 1 - CHROMA_SHRINK:
         raise SystemExit(
             f"not kept: it must be within CIEDE2000 {MEAN_DELTA_E00} and keep {1 - CHROMA_SHRINK:.0%} of the chroma"
         )
-    stem = options.source.name.split(".")[0]
     for path in write_graphs(graphs, options.out, f"{stem}.int8"):
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 

@@ -23,6 +23,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from engines.agreement import Planes, agreement, planes_of
 from tools.data import Photo, read_photos
+from tools.network import SIZES
 
 MEAN_DELTA_E00 = 0.5
 """Greatest mean CIEDE2000 between the colours of the two files."""
@@ -34,9 +35,9 @@ Measured on an early checkpoint: none 0.76 mean CIEDE2000 at 0.56 of the time, 8
 """
 
 
-def planes_with_hints(photo: Photo, rng: np.random.Generator) -> Planes:
+def planes_with_hints(photo: Photo, area: int, rng: np.random.Generator) -> Planes:
     """The network's input for a photograph, half of the time with a few hints, so that their range is seen."""
-    planes = planes_of(photo)
+    planes = planes_of(photo, area)
     if rng.random() < 0.5:
         rows, columns = planes.shape[2:]
         for _ in range(10):
@@ -48,9 +49,9 @@ def planes_with_hints(photo: Photo, rng: np.random.Generator) -> Planes:
 class Photographs(CalibrationDataReader):  # type: ignore[misc]
     """Feeds calibration with one photograph at a time."""
 
-    def __init__(self, photos: list[Photo]) -> None:
+    def __init__(self, photos: list[Photo], area: int) -> None:
         rng = np.random.default_rng(0)
-        self._planes: Iterator[Planes] = (planes_with_hints(photo, rng) for photo in photos)
+        self._planes: Iterator[Planes] = (planes_with_hints(photo, area, rng) for photo in photos)
 
     def get_next(self) -> dict[str, Planes] | None:
         """The next input, or None at the end."""
@@ -74,8 +75,8 @@ def first_convolutions(model: onnx.ModelProto) -> list[str]:
     return [node.name for node in model.graph.node if node.op_type == "Conv"][:FLOAT_CONVOLUTIONS]
 
 
-def quantized(source: Path, photos: list[Photo], target: Path) -> None:
-    """Write the quantised form of ``source``."""
+def quantized(source: Path, photos: list[Photo], area: int, target: Path) -> None:
+    """Write the quantised form of ``source``, which sees photographs on grids of about ``area`` pixels."""
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
         quant_pre_process(source, prepared, skip_symbolic_shape=True)
@@ -83,7 +84,7 @@ def quantized(source: Path, photos: list[Photo], target: Path) -> None:
         quantize_static(
             prepared,
             target,
-            Photographs(photos),
+            Photographs(photos, area),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -94,10 +95,10 @@ def quantized(source: Path, photos: list[Photo], target: Path) -> None:
         )
 
 
-def compare(first: Path, second: Path, photos: list[Photo]) -> dict[str, float]:
+def compare(first: Path, second: Path, photos: list[Photo], area: int) -> dict[str, float]:
     """How the second file agrees with the first, and the time ratio at 256²."""
     sessions = [onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]) for path in (first, second)]
-    return {**agreement(sessions, photos), "time_ratio": time_ratio(sessions)}
+    return {**agreement(sessions, photos, area), "time_ratio": time_ratio(sessions)}
 
 
 def time_ratio(sessions: list[Any], runs: int = 40) -> float:
@@ -123,9 +124,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--limit", type=int, default=200, help="photographs, half to calibrate, half to compare (default 200)")
     options = parser.parse_args(arguments)
     photos = list(read_photos(options.photos, options.limit).values())
+    area = SIZES[options.source.name.split(".")[0]].grid_area
     partial = options.out.with_suffix(".partial")
-    quantized(options.source, photos[::2], partial)
-    figures = compare(options.source, partial, photos[1::2])
+    quantized(options.source, photos[::2], area, partial)
+    figures = compare(options.source, partial, photos[1::2], area)
     print(" ".join(f"{name} {value:.3f}" for name, value in figures.items()))
     if figures["mean_delta_e00"] > MEAN_DELTA_E00 or figures["time_ratio"] >= 1:
         partial.unlink()

@@ -124,7 +124,7 @@ def check_colours(file: ModelFile, pictures: list[Any]) -> dict[str, float]:
         VerificationError: More than ALLOWED.
     """
     sessions = [session_of(graph.path) for graph in (find_model(file.model).network, file.network)]
-    found = agreement(sessions, pictures)
+    found = agreement(sessions, pictures, file.grid_area)
     figures = {"mean": found["mean_delta_e00"], "p99": found["p99_delta_e00"], "shrink": 1 - found["chroma_ratio"]}
     for name, allowed in ALLOWED[file.precision].items():
         if figures[name] > allowed:
@@ -142,21 +142,22 @@ def check_frame(file: ModelFile, picture: Any) -> float:
 
     colorizer = Colorizer(OrtEngine(find_model(file.model).network.read()), find_model(file.model))
     session = session_of(file.frames["rgb"].path)
-    (rgb,) = session.run(["rgb"], dict(rgb_inputs(picture)))
+    (rgb,) = session.run(["rgb"], dict(rgb_inputs(picture, file.grid_area)))
     difference = float(delta_e00(*(rgb_to_lab(image / 255.0) for image in (rgb, colorizer(picture)))).mean())
     if difference > FRAME_DELTA_E00:
         raise VerificationError(f"{file.frames['rgb'].path.name}: {difference:.2f} from the library's own way")
     return difference
 
 
-def check_build(graph: ShippedFile, purpose: str, expected: dict[str, int], capabilities: tuple[str, ...]) -> Build:
+def check_build(file: ModelFile, purpose: str, expected: dict[str, int], capabilities: tuple[str, ...]) -> Build:
     """Build one plan for several GPUs, and read the log.
 
     Raises:
         VerificationError: A convolution computes in another type than its file says.
         EngineBuildError: It cannot be built.
     """
-    profile = network_profile() if purpose == "network" else frame_profile(1080, 1920)
+    area, graph = file.grid_area, graphs_of(file)[purpose]
+    profile = network_profile(area) if purpose == "network" else frame_profile(1080, 1920, area)
     said: list[tuple[str, str]] = []
     start = time.perf_counter()
     plan = build_plan(graph.path, profile, BuildOptions(compute_capabilities=capabilities), messages=said)
@@ -209,7 +210,7 @@ def main(arguments: list[str] | None = None) -> None:
         for purpose, graph in graphs_of(file).items():
             expected = check_graph(graph, precision)
             for capability in offered_capabilities(tensorrt()):
-                build = check_build(graph, purpose, expected, (capability,))
+                build = check_build(file, purpose, expected, (capability,))
                 record["builds"].append(asdict(build))
                 print(
                     f"{build.graph:22} {capability:5} {build.build_s:5.2f} s, plan {build.plan_mb} MB, "

@@ -24,6 +24,9 @@ REPOSITORY = Path(__file__).parent.parent
 PHOTOS = Path(__file__).parent / "photos"
 SHARED = REPOSITORY.parent / "shared"
 
+AREA = 200 * 200
+"""Of the analysis grid of a fake, about."""
+
 LIGHTNESS_TOLERANCE = {"uint8": 0.5, "uint16": 0.01, "float32": 0.01}
 """What the library promises: L* of the output against the input's."""
 
@@ -63,7 +66,7 @@ def two_peaks(ab: Picture) -> Picture:
 
 
 def fake_model() -> ModelFile:
-    return ModelFile("fake", "fp32", ShippedFile(Path("fake.onnx"), "0" * 64), temperature=0.5, vividness=1.0)
+    return ModelFile("fake", "fp32", ShippedFile(Path("fake.onnx"), "0" * 64), temperature=0.5, vividness=1.0, grid_area=AREA)
 
 
 def fake_colorizer(chroma: float = 40.0) -> edgecolor.Colorizer:

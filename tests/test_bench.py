@@ -13,7 +13,7 @@ import fake_gpu
 import numpy as np
 import pytest
 from fake_gpu import FakeCuda, fake_tensorrt, session_of
-from fakes import REPOSITORY, FakeEngine, fake_model, run_python
+from fakes import AREA, REPOSITORY, FakeEngine, fake_model, run_python
 
 import edgecolor
 from benchmarks import cases, gpu, record, table
@@ -191,7 +191,7 @@ def test_frames_on_the_gpu_are_neither_copied_nor_different(stand_in: MeasuredCu
     colorizer = edgecolor.load(engine="tensorrt", precision="fp16")
     frame = cases.grey(*SMALL["1080p"])
     resident, out = cases.OnGpu(frame, stand_in), cases.OnGpu(np.zeros((*frame.shape, 3), np.uint8), stand_in)
-    cases.gpu_engine(colorizer).frame("rgb", rgb_inputs(resident), (out,))
+    cases.gpu_engine(colorizer).frame("rgb", rgb_inputs(resident, AREA), (out,))
     np.testing.assert_array_equal(out.numpy(), colorizer(frame))
     for purpose in get_args(Purpose):
         size = (64, 96) if purpose == "network" else SMALL["1080p"]

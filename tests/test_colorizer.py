@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from fakes import (
+    AREA,
     FakeEngine,
     Picture,
     as_type,
@@ -84,7 +85,7 @@ def test_the_network_sees_the_grid_and_no_hints() -> None:
     engine = FakeEngine()
     edgecolor.Colorizer(engine, fake_model())(scene(479, 853))
     (planes,), (outputs,) = engine.planes, engine.outputs
-    assert planes.shape == (1, 4, *grid_size(479, 853))
+    assert planes.shape == (1, 4, *grid_size(479, 853, AREA))
     assert planes.dtype == np.float32
     assert planes[0, 0].min() >= 0
     assert 50 < planes[0, 0].max() <= 100

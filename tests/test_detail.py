@@ -8,12 +8,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from fakes import FakeEngine, Picture, as_type, assert_lightness_kept, fake_colorizer, fake_model, lab, pixels_of, scene
+from fakes import AREA, FakeEngine, Picture, as_type, assert_lightness_kept, fake_colorizer, fake_model, lab, pixels_of, scene
 
 from edgecolor import Colorizer, Hint, ImageError
 from edgecolor._cli import main
 from edgecolor._detail import AUTO_PIXELS, Answer, Detail, finer_grids, look
-from edgecolor._grid import AREA, CELL, grid_size, laid, tile_starts, tile_weights
+from edgecolor._grid import CELL, grid_size, laid, tile_starts, tile_weights
 from edgecolor._hints import css_ab
 from edgecolor._luma import AreaMean
 
@@ -88,13 +88,13 @@ def test_the_command_line_names_what_is_no_detail(tmp_path: Path, capsys: pytest
     ],
 )
 def test_a_finer_grid_needs_a_picture_that_holds_it(detail: Detail, size: tuple[int, int], expected: tuple[int, ...]) -> None:
-    assert finer_grids(detail, size) == expected
+    assert finer_grids(detail, size, AREA) == expected
 
 
 @pytest.mark.parametrize("size", [(800, 1250), (1000, 1000), (20000, 300), (28000, 28672), (90000, 90000)])
 def test_the_finest_grid_does_not_grow_with_the_scan(size: tuple[int, int]) -> None:
-    height, width = grid_size(*size)
-    assert all(finer**2 * height * width <= 16 * 1.5 * AREA for finer in finer_grids("auto", size))
+    height, width = grid_size(*size, AREA)
+    assert all(finer**2 * height * width <= 16 * 1.5 * AREA for finer in finer_grids("auto", size, AREA))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from fakes import PHOTOS, Picture, as_type, as_unit, assert_lightness_kept, fake_colorizer, lab, pixels_of, scene, tripled
+from fakes import AREA, PHOTOS, Picture, as_type, as_unit, assert_lightness_kept, fake_colorizer, lab, pixels_of, scene, tripled
 
 from edgecolor import Colorizer, ImageError, SourceError
 from edgecolor._icc import kind
@@ -556,7 +556,7 @@ def test_a_failure_while_deciding_leaves_nothing(tmp_path: Path) -> None:
         raise MemoryError("too large")
 
     with pytest.raises(MemoryError, match="too large"):
-        color_file(_save(tmp_path / "plain.png", _grey()), tmp_path / "colour.png", decide, Order())
+        color_file(_save(tmp_path / "plain.png", _grey()), tmp_path / "colour.png", decide, Order(AREA))
     _only(tmp_path, "plain.png")
 
 

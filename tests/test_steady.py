@@ -13,6 +13,7 @@ from benchmarks.shots import Shot, color_distribution_consistency, flicker, take
 from edgecolor import ImageError
 from edgecolor._engine import Array, OutputName
 from edgecolor._grid import grid_size
+from edgecolor._models import find_model
 from edgecolor._steady import Carrier
 
 
@@ -233,7 +234,7 @@ def test_the_confidence_is_that_of_the_last_frame(colorizer: edgecolor.Colorizer
     assert steady.confidence.shape == (1, 1)
     for grey in shots[0].greys[:2]:
         steady(grey)
-    rows, columns = grid_size(*grey.shape)
+    rows, columns = grid_size(*grey.shape, find_model().grid_area)
     assert steady.confidence.shape == (rows // 4, columns // 4)
     small = cv2.resize(colorizer.predict(grey).confidence, (columns // 4, rows // 4), interpolation=cv2.INTER_AREA)
     assert np.abs(steady.confidence - small).mean() < 0.02

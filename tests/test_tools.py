@@ -28,6 +28,7 @@ from tools.network import SIZES, ColorNet, Encoder, expected_ab, photographs_see
 from tools.optimizer import Optimizer
 from tools.shown import shown
 
+AREA = SIZES["lite"].grid_area
 PHOTOS = Path(__file__).parent / "photos"
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -100,7 +101,7 @@ def test_three_graphs_share_one_file_of_weights(exported: Path) -> None:
 def test_int8_for_tensorrt_is_explicit(exported: Path) -> None:
     photos = list(data.read_photos(PHOTOS, 2).values())
     halves = quantize.read_graphs(exported / "mini.fp16.onnx")
-    ranges = quantize.input_ranges(halves["network"], photos)
+    ranges = quantize.input_ranges(halves["network"], photos, AREA)
     for graph in halves.values():
         dense = quantize.quantizable(graph.graph)
         small = quantize.quantized(graph, ranges)
@@ -108,7 +109,7 @@ def test_int8_for_tensorrt_is_explicit(exported: Path) -> None:
         assert kinds.count("DequantizeLinear") == kinds.count("QuantizeLinear") + len(dense)
         assert kinds.count("Conv") == [node.op_type for node in graph.graph.node].count("Conv")
     rounded = quantize.quantized(halves["network"], ranges)
-    same = agreement((session_of(halves["network"]), session_of(rounded)), photos)
+    same = agreement((session_of(halves["network"]), session_of(rounded)), photos, AREA)
     assert same["mean_delta_e00"] < 2  # a hardly trained network; the shipped one is held to MEAN_DELTA_E00
 
 
@@ -121,7 +122,7 @@ def test_quantised_network_is_refused_or_near(exported: Path, tmp_path: Path) ->
         assert not target.exists()
     else:
         photos = list(data.read_photos(PHOTOS).values())
-        assert quantize_cpu.compare(source, target, photos)["mean_delta_e00"] <= quantize_cpu.MEAN_DELTA_E00
+        assert quantize_cpu.compare(source, target, photos, AREA)["mean_delta_e00"] <= quantize_cpu.MEAN_DELTA_E00
     assert not list(tmp_path.glob("*.partial"))
 
 
@@ -342,7 +343,7 @@ def test_a_run_is_recovered_from_the_file_that_ships(tmp_path: Path) -> None:
     file = Path(recover.__file__).parent.parent / "edgecolor" / "models" / "lite.fp32.onnx"
     recover.main([str(file), "--photos", str(PHOTOS), "--run", str(tmp_path), "--limit", "2"])
     net = read_network(tmp_path)
-    planes = torch.from_numpy(shown(next(iter(data.read_photos(PHOTOS).values()))).planes)
+    planes = torch.from_numpy(shown(next(iter(data.read_photos(PHOTOS).values())), AREA).planes)
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     with torch.no_grad():
         np.testing.assert_allclose(net(planes)[0], session.run(["logits"], {"planes": planes.numpy()})[0], atol=1e-3)

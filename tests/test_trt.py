@@ -359,7 +359,7 @@ def test_everything_that_makes_a_plan_invalid_is_in_its_key(rt: Any, monkeypatch
         monkeypatch.setattr(type(file), "check", lambda _: None)
         file = replace(file, weights=replace(file.weights, sha256="0" * 64))
     if change == "profile":
-        monkeypatch.setattr(_trt_engine, "network_profile", lambda: network_profile(320))
+        monkeypatch.setattr(_trt_engine, "network_profile", lambda area: network_profile(area, 320))
     TensorRtEngine(file, options)
     assert len(rt.built) == 2
 
@@ -383,7 +383,7 @@ def test_a_dla_gets_a_plan_for_each_size(rt: Any, monkeypatch: pytest.MonkeyPatc
     for side in (64, 96, 64):
         engine.run(_planes(side, side), "colors")
     for frame in (_grey(400, 600), _grey(392, 588), _grey(400, 600)):
-        engine.frame("rgb", rgb_inputs(frame))
+        engine.frame("rgb", rgb_inputs(frame, FILE.grid_area))
     profiles = [config.profiles[0] for _, config in rt.built]
     assert len(profiles) == 5, "the usual grid, two grids, two frames"
     assert all(least == likely == most for profile in profiles for least, likely, most in profile.values())
@@ -443,7 +443,7 @@ def test_a_damaged_or_stale_plan_is_built_again_with_one_line(
 
 
 def test_a_plan_that_tensorrt_does_not_accept_is_built_again(rt: Any, caplog: pytest.LogCaptureFixture) -> None:
-    key = _trt_engine.PlanStore(FILE, BuildOptions(), FakeCuda()).key("network", _trt_engine.network_profile())
+    key = _trt_engine.PlanStore(FILE, BuildOptions(), FakeCuda()).key("network", _trt_engine.network_profile(FILE.grid_area))
     _plans.write_plan(key, b'{"version": "9.0"}')
     with caplog.at_level(logging.WARNING, "edgecolor"):
         TensorRtEngine(FILE)
@@ -482,7 +482,7 @@ def test_build_options_reach_tensorrt(rt: Any, monkeypatch: pytest.MonkeyPatch) 
 def test_timings_are_kept(rt: Any, tmp_path: Path) -> None:
     timings = tmp_path / "deep" / "timings"
     for _ in range(2):
-        build_plan(FILE.network.path, network_profile(), BuildOptions(), timing_cache=timings)
+        build_plan(FILE.network.path, network_profile(FILE.grid_area), BuildOptions(), timing_cache=timings)
     assert rt.built[1][1].timings == [b"timed"]
     assert timings.read_bytes() == b"timedtimed"
 
@@ -498,7 +498,7 @@ def test_timings_that_cannot_be_kept_cost_no_plan(
         timings = tmp_path / "file" / "timings"
         timings.parent.write_text("no folder")
     with caplog.at_level(logging.WARNING, "edgecolor"):
-        assert build_plan(FILE.network.path, network_profile(), BuildOptions(), timing_cache=timings)
+        assert build_plan(FILE.network.path, network_profile(FILE.grid_area), BuildOptions(), timing_cache=timings)
     assert "timings" in caplog.text
 
 
@@ -508,7 +508,7 @@ def test_a_build_is_ended_by_its_progress(rt: Any) -> None:
             raise OSError(32, "Broken pipe")
 
     with pytest.raises(OSError, match="Broken pipe"):
-        build_plan(FILE.network.path, network_profile(), BuildOptions(), fail)
+        build_plan(FILE.network.path, network_profile(FILE.grid_area), BuildOptions(), fail)
 
 
 def test_a_build_is_ended_by_ctrl_c(rt: Any, cache: Path) -> None:
@@ -566,7 +566,7 @@ def test_building_says_how_far_it_is(rt: Any) -> None:
 @pytest.mark.parametrize("size", FRAME_SIZES)
 def test_every_profile_holds_its_frames(size: tuple[int, int]) -> None:
     height, width = size
-    for least, likely, most in frame_profile(height, width).values():
+    for least, likely, most in frame_profile(height, width, FILE.grid_area).values():
         assert all(low <= side <= high for low, side, high in zip(least, likely, most, strict=True))
 
 

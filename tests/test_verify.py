@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("onnx", reason="checking graphs needs the extra 'verify': pip install '.[verify]'")
 
 import onnx
+from fakes import AREA
 from onnx import TensorProto, helper
 
 from edgecolor import EngineBuildError, _trt
@@ -66,9 +67,9 @@ def test_every_graph_builds_for_every_gpu(builder: Any, model: str, precision: s
     offered = tuple(offered_capabilities(builder))
     chosen = tuple(name for name in offered if (name == "7.5") == (capabilities == "7.5"))
     assert chosen
-    graph = verify.graphs_of(find_model(model, precision, "tensorrt"))[purpose]
-    written = verify.check_graph(graph, precision)
-    build = verify.check_build(graph, purpose, written, chosen)
+    file = find_model(model, precision, "tensorrt")
+    written = verify.check_graph(verify.graphs_of(file)[purpose], precision)
+    build = verify.check_build(file, purpose, written, chosen)
     assert build.plan_mb > 1
     assert "fp32" not in build.convolutions
     if precision == "int8" and capabilities != "7.5":
@@ -142,31 +143,33 @@ def test_bytes_that_tensorrt_would_refuse_are_noticed(tmp_path: Path) -> None:
 def test_files_that_cannot_be_built_have_tensorrts_own_words(builder: Any, tmp_path: Path, damage: Any, words: str) -> None:
     path = _shipped(tmp_path, damage(_convolution(TensorProto.FLOAT16))).path
     with pytest.raises(EngineBuildError, match=words):
-        build_plan(path, network_profile(), BuildOptions(compute_capabilities=("8.6",)))
+        build_plan(path, network_profile(AREA), BuildOptions(compute_capabilities=("8.6",)))
 
 
 def test_weights_that_are_missing_are_named(builder: Any, tmp_path: Path) -> None:
     source = find_model(engine="tensorrt").network.path
     (tmp_path / source.name).write_bytes(source.read_bytes())
     with pytest.raises(EngineBuildError, match=r"lite\.fp16\.weights"):
-        build_plan(tmp_path / source.name, network_profile(), BuildOptions(compute_capabilities=("8.6",)))
+        build_plan(tmp_path / source.name, network_profile(AREA), BuildOptions(compute_capabilities=("8.6",)))
 
 
 def test_a_gpu_that_is_not_offered_is_named(builder: Any) -> None:
     with pytest.raises(EngineBuildError, match=r"cannot build for compute capability 3\.5; it can for: .*8\.6"):
-        build_plan(find_model(engine="tensorrt").network.path, network_profile(), BuildOptions(compute_capabilities=("3.5",)))
+        build_plan(
+            find_model(engine="tensorrt").network.path, network_profile(AREA), BuildOptions(compute_capabilities=("3.5",))
+        )
 
 
 def test_every_option_is_taken(builder: Any) -> None:
     options = BuildOptions(workspace_mb=512, hardware_compatible=True, compute_capabilities=("8.6",))
-    assert len(build_plan(find_model(engine="tensorrt").network.path, network_profile(512), options)) > 1_000_000
+    assert len(build_plan(find_model(engine="tensorrt").network.path, network_profile(AREA, 512), options)) > 1_000_000
 
 
 def test_building_reports_its_progress(builder: Any) -> None:
     told: list[float] = []
     build_plan(
         find_model(engine="tensorrt").network.path,
-        network_profile(512),
+        network_profile(AREA, 512),
         BuildOptions(compute_capabilities=("8.6",)),
         lambda _, share: told.append(share),
     )

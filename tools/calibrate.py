@@ -26,7 +26,7 @@ from tools.data import Array, read_photos
 from tools.figures import colorfulness, grey_of, psnr
 from tools.network import expected_ab
 from tools.shown import shown
-from tools.teacher import read_believer
+from tools.teacher import grid_area, read_believer
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -59,7 +59,7 @@ def answers(net: nn.Module, photos: list[npt.NDArray[np.uint8]]) -> list[tuple[t
     """Bin logits, confidence logit and the true L*a*b* at each cell's centre, as the library sees the photographs."""
     found = []
     for photo in photos:
-        one = shown(photo)
+        one = shown(photo, grid_area(net))
         logits, sure = net(torch.from_numpy(one.planes))
         found.append((logits, sure[0, 0], one.truth))
     return found

@@ -33,6 +33,8 @@ class Size:
     """Width of the confidence's own layers."""
     skips: dict[int, int]
     """Index of a stage whose answer feeds the decoder -> its stride."""
+    grid_area: int
+    """Pixels of the grid that it sees a picture of any size on, about; measured, see RUNS.md."""
 
 
 SIZES = {
@@ -49,6 +51,7 @@ SIZES = {
         decoder={32: 384, 16: 256, 8: 128, 4: 96},
         sure=64,
         skips={1: 4, 2: 8, 4: 16, 6: 32},
+        grid_area=200 * 200,
     ),
     "tiny": Size(
         stages=(
@@ -62,6 +65,7 @@ SIZES = {
         decoder={32: 128, 16: 96, 8: 56, 4: 40},
         sure=16,
         skips={1: 4, 2: 8, 4: 16, 5: 32},
+        grid_area=200 * 200,
     ),
 }
 """By name. ``lite`` has the encoder of EfficientNet-Lite0; ``tiny`` is the same with narrower blocks and no last stage."""

@@ -59,11 +59,13 @@ def of_network(net: Any, run: Path) -> tuple[edgecolor.Colorizer, str]:
     """A network of a training run, at the run's operating point."""
     from engines.export import Decoded
     from tools.calibrate import read_operating_point
+    from tools.teacher import grid_area
 
     point = read_operating_point(run)
     checkpoint = run / "checkpoint.pt"
-    digest = hashlib.sha256(checkpoint.read_bytes() + repr(point).encode()).hexdigest()
-    file = ModelFile(run.name, "fp32", ShippedFile(checkpoint, digest), point.temperature, point.vividness)
+    area = grid_area(net)
+    digest = hashlib.sha256(checkpoint.read_bytes() + repr((point, area)).encode()).hexdigest()
+    file = ModelFile(run.name, "fp32", ShippedFile(checkpoint, digest), point.temperature, point.vividness, area)
     return edgecolor.Colorizer(TorchEngine(Decoded(net, point).eval()), file), digest
 
 

@@ -103,7 +103,9 @@ def main(arguments: list[str] | None = None) -> None:
     told = tomlkit.parse((options.file.parent / "models.toml").read_text())["model"][size]
     cv2.setNumThreads(1)
     photos = read_photos(options.photos, options.limit)
-    net = unfolded(options.file, size, [torch.from_numpy(shown(photo).planes) for photo in photos.values()])
+    net = unfolded(
+        options.file, size, [torch.from_numpy(shown(photo, SIZES[size].grid_area).planes) for photo in photos.values()]
+    )
     state = {"average": net.state_dict(), "size": size, "seen": int(told["photographs_seen"]), "seen_before": 0}
     write_whole(options.run / "checkpoint.pt", state)
     print(f"{options.run / 'checkpoint.pt'}: {size}, {told['photographs_seen']} photographs seen")

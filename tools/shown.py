@@ -26,9 +26,9 @@ class Shown:
     """(H/4, W/4, 3) float32 L*a*b* at each cell's centre."""
 
 
-def shown(photo: Array) -> Shown:
-    """Of an (H, W, 3) uint8 sRGB photograph."""
-    rows, columns = grid_size(*photo.shape[:2])
+def shown(photo: Array, area: int) -> Shown:
+    """Of an (H, W, 3) uint8 sRGB photograph, on a grid of about ``area`` pixels."""
+    rows, columns = grid_size(*photo.shape[:2], area)
     planes = np.zeros((1, 4, rows, columns), np.float32)
     planes[0, 0] = read_luma(photo).lightness(rows, columns)
     lab = rgb_to_lab(photo / 255.0).astype(np.float32)

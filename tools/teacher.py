@@ -16,6 +16,7 @@ from tools.network import (
     AB_SCALE,
     LIGHTNESS_MEAN,
     LIGHTNESS_SCALE,
+    SIZES,
     ColorNet,
     confidence_head,
     convolution,
@@ -95,6 +96,11 @@ def _encoded(lightness: Tensor) -> Tensor:
 def new_teacher() -> Teacher:
     """With the vision transformer's published weights."""
     return Teacher(read_vision())
+
+
+def grid_area(net: nn.Module) -> int:
+    """Pixels of the grid on which a network is judged, about: a teacher on that of its largest student."""
+    return net.size.grid_area if isinstance(net, ColorNet) else SIZES["lite"].grid_area
 
 
 def read_believer(run: Path) -> Teacher | ColorNet:

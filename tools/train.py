@@ -357,7 +357,7 @@ class Data:
 
 def read_data(options: argparse.Namespace) -> Data:
     """Of the sources that the command line names."""
-    validation = [shown(photo) for photo in read_photos(options.validate, 150).values()]
+    validation = [shown(photo, SIZES[options.size_of].grid_area) for photo in read_photos(options.validate, 150).values()]
     photos = [photo for source in options.photos for photo in read_photos(source, options.limit).values()]
     print(f"{len(photos)} photographs, {len(validation)} to validate", flush=True)
     return Data(photos, validation)
