@@ -65,10 +65,12 @@ def test_flicker_falls_to_a_third_and_the_colours_get_no_worse(colorizer: edgeco
 
 def test_colours_are_as_strong_as_those_of_single_frames(colorizer: edgecolor.Colorizer, shots: list[Shot]) -> None:
     for shot in shots:
-        steady = colorizer.steady()
-        held = [steady(grey) for grey in shot.greys][-1]
-        alone = colorizer(shot.greys[-1])
-        assert np.linalg.norm(_chroma(held), axis=-1).mean() > 0.85 * np.linalg.norm(_chroma(alone), axis=-1).mean()
+        # Over all frames: a single frame of the cup has between 7 and 20, which is the flicker
+        held, alone = (
+            float(np.mean([np.linalg.norm(_chroma(color(grey)), axis=-1).mean() for grey in shot.greys]))
+            for color in (colorizer.steady(), colorizer)
+        )
+        assert held > 0.9 * alone
 
 
 def test_one_frame_s_whim_hardly_shows() -> None:

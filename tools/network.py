@@ -51,7 +51,7 @@ SIZES = {
         decoder={32: 384, 16: 256, 8: 128, 4: 96},
         sure=64,
         skips={1: 4, 2: 8, 4: 16, 6: 32},
-        grid_area=200 * 200,
+        grid_area=256 * 256,
     ),
     "tiny": Size(
         stages=(
