@@ -55,7 +55,7 @@ GRID_MAX = 1024
 """Greatest side of the network's own plan. Measured with TensorRT-RTX: 100 MB of activations in FP16, against 32 at 512."""
 
 FRAME_GRID_MAX = 448
-"""Greatest side of the grid in a whole-frame plan: enough for frames up to three times as long as high, with `tiny` five times."""
+"""Greatest side of the grid in a whole-frame plan: for frames up to three times as long as high, of `tiny` five."""
 
 TIMINGS = "timings.cache"
 """What TensorRT learned of its kernels in earlier builds, beside the plans: it makes the next build shorter."""

@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 pytest.importorskip("onnx", reason="checking graphs needs the extra 'verify': pip install '.[verify]'")
@@ -56,8 +57,10 @@ def test_colours_are_those_of_the_float32_network(model: str, precision: str, ph
 @pytest.mark.parametrize(("model", "precision"), FILES)
 def test_a_whole_frame_is_what_the_library_makes_of_it(model: str, precision: str, greys: dict[str, Any]) -> None:
     grey = next(grey for grey in greys.values() if min(grey.shape) >= 400)
-    height, width = (side // 2 * 2 for side in grey.shape)
-    verify.check_frame(find_model(model, precision, "tensorrt"), grey[:height, :width])
+    # Of smaller frames the half is smaller than the grid, and no plan takes them
+    height, width = (side // 2 * 4 for side in grey.shape)
+    frame = cv2.resize(grey, (width, height), interpolation=cv2.INTER_CUBIC)
+    verify.check_frame(find_model(model, precision, "tensorrt"), frame)
 
 
 @pytest.mark.parametrize("capabilities", ["7.5", "the rest"])
