@@ -20,10 +20,9 @@ import onnx
 from onnx import helper, numpy_helper
 
 from engines.agreement import agreement, session_of
-from engines.quantize_cpu import planes_with_hints
+from engines.quantize_cpu import area_of, planes_with_hints
 from engines.share import write_graphs
 from tools.data import Photo, read_photos
-from tools.network import SIZES
 
 MEAN_DELTA_E00 = 0.5
 """Greatest mean CIEDE2000 of the quantised network's colours to float16's."""
@@ -148,7 +147,7 @@ def main(arguments: list[str] | None = None) -> None:
     photos = list(read_photos(options.photos, options.limit).values())
     halves = read_graphs(options.source)
     stem = options.source.name.split(".")[0]
-    area = SIZES[stem].grid_area
+    area = area_of(options.source)
     ranges = input_ranges(halves["network"], photos[::2], area)
     graphs = {purpose: quantized(graph, ranges) for purpose, graph in halves.items()}
     figures = agreement((session_of(halves["network"]), session_of(graphs["network"])), photos[1::2], area)

@@ -35,6 +35,12 @@ Measured on an early checkpoint: none 0.76 mean CIEDE2000 at 0.56 of the time, 8
 """
 
 
+def area_of(file: Path) -> int:
+    """Pixels of the grid that an exported network sees, about: by the file's name, and as ``lite`` where that is another."""
+    name = file.name.split(".")[0]
+    return SIZES[name if name in SIZES else "lite"].grid_area
+
+
 def planes_with_hints(photo: Photo, area: int, rng: np.random.Generator) -> Planes:
     """The network's input for a photograph, half of the time with a few hints, so that their range is seen."""
     planes = planes_of(photo, area)
@@ -124,7 +130,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--limit", type=int, default=200, help="photographs, half to calibrate, half to compare (default 200)")
     options = parser.parse_args(arguments)
     photos = list(read_photos(options.photos, options.limit).values())
-    area = SIZES[options.source.name.split(".")[0]].grid_area
+    area = area_of(options.source)
     partial = options.out.with_suffix(".partial")
     quantized(options.source, photos[::2], area, partial)
     figures = compare(options.source, partial, photos[1::2], area)

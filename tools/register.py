@@ -18,7 +18,7 @@ from typing import Any
 import tomlkit
 
 from tools.calibrate import read_operating_point
-from tools.network import SIZES, photographs_seen, read_network
+from tools.network import photographs_seen, read_network
 
 FOLDER = Path(__file__).parent.parent / "edgecolor" / "models"
 
@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
         "parameters": sum(value.numel() for value in read_network(options.run).parameters()),
         "temperature": point.temperature,
         "vividness": point.vividness,
-        "grid_area": SIZES[options.model].grid_area,
+        "grid_area": read_network(options.run).size.grid_area,
         "default_precision": {engine: next(iter(precisions)) for engine, precisions in FILES.items()},
         "quality": quality_of(options.quality) if options.quality else {},
         "file": {
