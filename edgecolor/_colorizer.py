@@ -226,7 +226,7 @@ class Colorizer:
         """Colour a picture file into another, of any size in bounded memory, with all its pages and all that it says.
 
         Args:
-            source: JPEG, PNG, TIFF, WebP, AVIF or another format that libvips reads. A grey ICC profile is honoured.
+            source: JPEG, PNG, TIFF, WebP, AVIF, BMP, PNM or another format that libvips reads. A grey ICC profile is honoured.
             target: Where to write; its ending names the format. It appears whole or not at all.
             hints: As for :meth:`predict`, in pixels of the upright picture; so are the next three.
             palette: As for :meth:`predict`.
