@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 from pathlib import Path
@@ -31,6 +30,14 @@ _DENSEST = 128
 """Pixels that a byte of BMP stands for at most: packed, two bytes are up to 255 of one colour."""
 
 _BMP_HEADER = struct.Struct("<14xIii12xii")
+
+_STRIP_BYTES = 1 << 18
+"""About what a strip holds, as libvips is told."""
+
+_TIFF_HEADER, _TIFF_ENTRY = struct.Struct(">2sHHHQQ"), struct.Struct(">HHQQ")
+_SHORT, _LONG8 = 3, 16
+_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB = 0, 1, 2
+"""PhotometricInterpretation."""
 
 _WRITTEN = "PNM as text; convert it to bytes, for instance with: pamtopnm"
 _FOREIGN = {
@@ -108,13 +115,61 @@ def _pnm(path: Path, file: IO[bytes]) -> pyvips.Image:
     file.seek(end)
     if re.match(rb"\s*P[1-6]\s", file.read(16)):
         raise ImageError(f"{path} is not supported: it holds several pictures; take them apart, for instance with: pamsplit")
-    if kind == _BITS:
-        file.seek(start)
-        rows = np.frombuffer(file.read(end - start), np.uint8).reshape(height, -1)
-        return _image((1 - np.unpackbits(rows, axis=1, count=width)) * np.uint8(255))
-    form = "uchar" if bytes_each == 1 else "ushort"
-    image = load_vips().Image.rawload(os.fsencode(path), width, height, bands, offset=start, format=form)
-    return _scaled(image.byteswap() if bytes_each == 2 else image, peak)
+    tiff = _AsTiff(path, start, (height, width, bands), 1 if kind == _BITS else 8 * bytes_each, row_bytes)
+    source = load_vips().SourceCustom()
+    source.on_read(tiff.read)
+    source.on_seek(tiff.seek)
+    image = load_vips().Image.new_from_source(source, "", access="sequential", fail_on="error")
+    return image if kind == _BITS else _scaled(image, peak)
+
+
+class _AsTiff:
+    """A PNM file behind the directory of a TIFF, whose bare strips hold the same bytes: libvips reads it as it does any scan.
+
+    It is read as a stream is. Source: TIFF 6.0, and the layout of BigTIFF, which holds any size.
+    """
+
+    def __init__(self, path: Path, start: int, shape: tuple[int, int, int], bits: int, row_bytes: int) -> None:
+        """Of a file whose ``shape``, height, width and bands, begins at byte ``start``."""
+        self._path, self._start, self._at = path, start, 0
+        height, width, bands = shape
+        rows = max(1, min(_STRIP_BYTES // row_bytes, height))
+        tops = range(0, height, rows)
+        photometric = _RGB if bands > 1 else _MIN_IS_WHITE if bits == 1 else _MIN_IS_BLACK
+        numbers = {256: width, 257: height, 259: 1, 262: photometric, 277: bands, 278: rows}
+        count = len(numbers) + 3
+        behind = _TIFF_HEADER.size + count * _TIFF_ENTRY.size + 8
+        first = behind + 16 * len(tops)
+        places = [first + top * row_bytes for top in tops]
+        sizes = [min(rows, height - top) * row_bytes for top in tops]
+        one = len(tops) == 1  # which lies in the entry itself
+        entries = [(tag, _LONG8, 1, number) for tag, number in numbers.items()]
+        entries += [
+            (258, _SHORT, bands, int.from_bytes(np.array([bits] * bands + [0] * (4 - bands), ">u2").tobytes(), "big")),
+            (273, _LONG8, len(tops), places[0] if one else behind),
+            (279, _LONG8, len(tops), sizes[0] if one else behind + 8 * len(tops)),
+        ]
+        packed = b"".join(_TIFF_ENTRY.pack(*entry) for entry in sorted(entries))
+        lists = np.array([*places, *sizes], ">u8").tobytes()
+        self._head = _TIFF_HEADER.pack(b"MM", 43, 8, 0, 16, count) + packed + bytes(8) + lists
+        self._length = len(self._head) + height * row_bytes
+
+    def read(self, length: int) -> bytes:
+        """Up to ``length`` bytes; none at the end, or where the file is gone."""
+        found = self._head[self._at : self._at + length]
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._start + max(0, self._at - len(self._head)))
+                found += file.read(length - len(found))
+        except OSError:
+            return b""
+        self._at += len(found)
+        return found
+
+    def seek(self, offset: int, whence: int) -> int:
+        """Go to a place; say which."""
+        self._at = offset + (0, self._at, self._length)[whence]
+        return self._at
 
 
 def _scaled(image: pyvips.Image, peak: int) -> pyvips.Image:

@@ -61,6 +61,12 @@ def test_bits_of_a_pbm(tmp_path: Path) -> None:
     assert np.array_equal(read_picture(path), np.where(bits, 0, 255))
 
 
+@pytest.mark.parametrize("rows", [1, 600, 6000])  # a strip of it, several, and one that is not kept in memory
+def test_a_pnm_of_many_strips(tmp_path: Path, rows: int) -> None:
+    colors = np.random.default_rng(2).integers(0, 65536, (rows, 2000, 3), np.uint16)
+    assert np.array_equal(read_picture(_pnm(tmp_path / "a.ppm", "P6", colors, 65535)), colors)
+
+
 @pytest.mark.parametrize("name", ["[a=1].pgm", "two words.pgm", "%d.pgm", os.fsdecode(b"\xff\xfe.pgm")])
 def test_any_name(tmp_path: Path, name: str) -> None:
     grey = _grey()
