@@ -14,9 +14,13 @@ from typing import Any
 
 from edgecolor._camera import Camera
 from edgecolor._camera import camera as open_camera
+from edgecolor._errors import SourceError
 from edgecolor._ffmpeg import Encoding
 from edgecolor._source import read_picture
-from edgecolor._video import Progress
+from edgecolor._video import Progress, check_apart
+
+_WRITTEN = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
+"""Endings of films that hold what x264 or VP9 makes, with all its times."""
 
 
 def add_video_commands(
@@ -26,7 +30,7 @@ def add_video_commands(
     """Add ``video`` and ``camera``: ``add`` makes a command, ``add_model`` gives it the options for the model."""
     video = add("video", _video, "colour a film; sound, timing and its own brightness are kept")
     video.add_argument("source", type=Path, metavar="IN", help="film, in any container FFmpeg reads")
-    video.add_argument("-o", "--out", type=Path, metavar="OUT", help="film to write (default: IN-colour)")
+    video.add_argument("-o", "--out", type=Path, metavar="OUT", help="film to write (default: IN-colour, a .mkv for most)")
     video.add_argument("--reference", type=Path, metavar="FILE", help="a colour photograph whose colours to keep throughout")
     video.add_argument("--codec", default="auto", help="auto, hardware, or FFmpeg's name of an encoder (default: auto)")
     video.add_argument("--crf", type=int, help="quality of the encoder, smaller is better")
@@ -43,19 +47,16 @@ def add_video_commands(
     camera.add_argument(
         "--size", type=_size, default=(1920, 1080), metavar="WxH", help="asked of a camera (default: 1920x1080)"
     )
-    camera.add_argument("--rate", type=int, default=30, help="frames a second of a camera (default: 30)")
-    camera.add_argument("--give-up", type=float, default=30.0, metavar="SECONDS", help="without a frame (default: 30)")
-    camera.add_argument("--frames", type=int, metavar="N", help="end after so many")
+    camera.add_argument("--rate", type=_count, default=30, help="frames a second of a camera (default: 30)")
+    camera.add_argument("--give-up", type=_seconds, default=30.0, metavar="SECONDS", help="without a frame (default: 30)")
+    camera.add_argument("--frames", type=_count, metavar="N", help="end after so many")
     camera.add_argument("--reference", type=Path, metavar="FILE", help="a colour photograph whose colours to keep throughout")
     camera.add_argument("--codec", default="auto", help="of the film: auto, hardware, or FFmpeg's name (default: auto)")
     add_model(camera)
 
 
 def _video(options: argparse.Namespace) -> int:
-    suffix = options.source.suffix or ".mp4"
-    target = options.out or options.source.with_name(
-        f"{options.source.stem}-{'preview' if options.preview else 'colour'}{suffix}"
-    )
+    target = options.out or _target_beside(options.source, "preview" if options.preview else "colour")
     reference = None if options.reference is None else read_picture(options.reference)
     chosen = {"codec": options.codec, "crf": options.crf, "preview": options.preview}
     with _film_progress() as show, _noticing_ctrl_c() as stop_if_pressed:
@@ -66,6 +67,14 @@ def _video(options: argparse.Namespace) -> int:
 
         options.open_colorizer(options).video(options.source, target, reference=reference, **chosen, progress=progress)
     return 0
+
+
+def _target_beside(source: Path, what: str) -> Path:
+    """Where a film goes without ``--out``: into a file of its own kind, where that is one that any film goes into."""
+    if not source.name:
+        raise SourceError(f"{str(source)!r} is the name of no film")
+    suffix = source.suffix if source.suffix.lower() in _WRITTEN else ".mkv" if source.suffix else ".mp4"
+    return source.with_name(f"{source.stem}-{what}{suffix}")
 
 
 @contextmanager
@@ -110,10 +119,26 @@ def _noticing_ctrl_c() -> Iterator[Callable[[], None]]:
 
 
 def _size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} is not WxH, such as 1280x720")
     return int(found[1]), int(found[2])
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"0*[1-9]\d{0,8}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0")
+    return seconds
 
 
 @contextmanager
@@ -156,6 +181,7 @@ def _camera(options: argparse.Namespace) -> int:
             print(page.address, flush=True)
             outputs.append(page)
         if options.out:
+            check_apart(Path(options.source), options.out)
             outputs.append(stack.enter_context(Recording(options.out, Encoding(options.codec, fast=True))))
         if options.show:
             outputs.append(stack.enter_context(Window("edgecolor")))

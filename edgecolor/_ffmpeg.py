@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +33,12 @@ _QUALITY = {
 }
 """Encoders that take a quality: what they call it, and what they are given by default."""
 
+_WITHOUT_TIMES = ("avi", "asf")
+"""Formats in which frames cannot lie in another order than they are shown in."""
+
+_CRF_MAX = {"libvpx-vp9": 63, "libsvtav1": 63}
+"""Of those; 51 of the others."""
+
 _SPEED = {
     "libx264": {"preset": "fast"},
     "libx265": {"preset": "fast", "x265-params": "log-level=none"},
@@ -42,7 +49,11 @@ _SPEED = {
 _MATRICES: dict[int, Matrix] = {1: "bt709", 2: "auto", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt709"}
 """By FFmpeg's number; 7 is SMPTE 240M, whose weights are within 0.03 of BT.709's."""
 
-_UNTAGGED, _FULL_RANGE = 2, 2
+_RGB_MATRIX, _UNTAGGED = 0, 2
+_LIMITED_RANGE, _FULL_RANGE = 1, 2
+_TAGS = {"bt709": 1, "bt601": 6}
+"""FFmpeg's numbers of matrices."""
+
 _PACKED = {"yuyv422": 0, "yvyu422": 0, "uyvy422": 1}
 """Packed formats with Y in every second byte: the place of the first."""
 
@@ -87,6 +98,11 @@ def doing(what: str) -> Iterator[None]:
         raise SourceError(f"cannot {what}: {reason or error}") from error
 
 
+def address_of(path: Path) -> str:
+    """A file for FFmpeg, which takes what stands before a colon for a protocol."""
+    return f"file:{path}"
+
+
 def luma_of(frame: VideoFrame) -> tuple[Plane, Coding]:
     """The Y plane of a decoded frame, as the decoder left it wherever it has one, and how its codes are meant.
 
@@ -111,6 +127,15 @@ def luma_of(frame: VideoFrame) -> tuple[Plane, Coding]:
     return codes << (bits - first.bits) if bits > first.bits else codes, _coding(frame, bits)
 
 
+def tags_of(frame: VideoFrame) -> tuple[int, int]:
+    """FFmpeg's numbers of range and matrix for a frame that is made of the luma of this one."""
+    if not _holds_luma(frame.format.name):
+        return _LIMITED_RANGE, _TAGS[_matrix_of_rgb(frame)]
+    matrix = int(frame.colorspace)
+    coding = _coding(frame, 8)
+    return _FULL_RANGE if coding.full_range else int(frame.color_range), _UNTAGGED if matrix == _RGB_MATRIX else matrix
+
+
 def planes_of(frame: VideoFrame) -> tuple[Plane, Plane, Plane]:
     """Y, Cb and Cr of a 4:2:0 frame that we made, to write into."""
     dtype = np.dtype(np.uint8 if frame.format.components[0].bits == 8 else np.uint16)
@@ -121,7 +146,7 @@ def planes_of(frame: VideoFrame) -> tuple[Plane, Plane, Plane]:
 def planar_frame(width: int, height: int, coding: Coding) -> VideoFrame:
     """An empty 4:2:0 frame for planes of that coding."""
     frame: VideoFrame = ffmpeg().VideoFrame(width, height, planar_format(coding.bits))
-    frame.color_range = _FULL_RANGE if coding.full_range else 1
+    frame.color_range = _FULL_RANGE if coding.full_range else _LIMITED_RANGE
     return frame
 
 
@@ -161,17 +186,20 @@ def choose_encoder(encoding: Encoding, width: int, height: int, bits: int, holds
             continue
         return name
     raise SourceError(
-        f"no encoder here holds frames of {width} by {height} with {bits} bits in such a file; "
-        "write to a .mkv, which holds every codec"
+        f"neither H.264, VP9 nor FFV1, in frames of {width} by {height} and {bits} bits, is written into such a file here; "
+        "write to a .mkv"
     )
 
 
-def encoder_options(name: str, encoding: Encoding) -> dict[str, str]:
-    """The options an encoder is opened with.
+def encoder_options(name: str, encoding: Encoding, form: str) -> dict[str, str]:
+    """The options an encoder is opened with, for a file of FFmpeg's format ``form``.
 
     Raises:
-        SourceError: A quality is asked for from an encoder that takes none.
+        SourceError: A quality is asked for from an encoder that takes none, or not that one.
     """
+    crf, worst = encoding.crf, _CRF_MAX.get(name, 51)
+    if crf is not None and name in _QUALITY and (not isinstance(crf, int) or not 0 <= crf <= worst):
+        raise SourceError(f"crf must be a whole number from 0, the best, to {worst} for {name}, got {crf!r}")
     options = dict(_SPEED.get(name, {}))
     if name in _QUALITY:
         key, value = _QUALITY[name]
@@ -180,17 +208,19 @@ def encoder_options(name: str, encoding: Encoding) -> dict[str, str]:
         raise SourceError(f"the encoder {name} takes no crf; leave it out, or use one of {', '.join(_QUALITY)}")
     if encoding.fast:
         options |= {"libx264": {"preset": "veryfast"}, "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8"}}.get(name, {})
+    if name.startswith(("h264", "hevc", "libx26")) and form in _WITHOUT_TIMES:
+        options["bf"] = "0"
     return options
 
 
 def _coding(frame: VideoFrame, bits: int) -> Coding:
-    matrix = _MATRICES.get(int(frame.colorspace))
+    name, number = frame.format.name, int(frame.colorspace)
+    matrix: Matrix | None = "auto" if number == _RGB_MATRIX and name.startswith("gray") else _MATRICES.get(number)
     if matrix is None:
         raise SourceError(
-            f"the colour matrix of this film (FFmpeg's number {int(frame.colorspace)}) is not understood; "
+            f"the colour matrix of this film (FFmpeg's number {number}) is not understood; "
             "convert it to BT.709 first: ffmpeg -i IN -vf scale=out_color_matrix=bt709 OUT"
         )
-    name = frame.format.name
     untagged_full = name.startswith("gray") and frame.color_range == 0
     return Coding(matrix, name.startswith("yuvj") or frame.color_range == _FULL_RANGE or untagged_full, bits)
 
@@ -200,12 +230,23 @@ def _has_luma_plane(name: str) -> bool:
     return re.fullmatch(r"(yuva?j?4\d\dp|nv|p[024]1|gray).*", name) is not None and "f32" not in name and "f16" not in name
 
 
+def _holds_luma(name: str) -> bool:
+    return name in _PACKED or _has_luma_plane(name)
+
+
+def _matrix_of_rgb(frame: VideoFrame) -> Matrix:
+    """The matrix by which a frame without luma is given some."""
+    return "bt709" if frame.height >= 720 else "bt601"
+
+
 def _as_yuv(frame: VideoFrame) -> VideoFrame:
     """A frame that has no Y plane, as R, G, B or a palette, with one."""
-    matrix = "ITU709" if frame.height >= 720 else "ITU601"
+    matrix = _matrix_of_rgb(frame)
     deep = frame.format.components[0].bits > 8
-    made = frame.reformat(format="yuv444p16le" if deep else "yuv444p", dst_colorspace=matrix, dst_color_range="MPEG")
-    made.colorspace = _UNTAGGED
+    made = frame.reformat(
+        format="yuv444p16le" if deep else "yuv444p", dst_colorspace=f"ITU{matrix[2:]}", dst_color_range="MPEG"
+    )
+    made.colorspace, made.color_range = _TAGS[matrix], _LIMITED_RANGE
     return made
 
 
@@ -227,10 +268,10 @@ def _check_encoder(name: str, width: int, height: int, bits: int, holds: set[str
     if codec.type != "video":
         raise SourceError(f"{name!r} is no encoder for video")
     if codec.canonical_name not in holds:
-        raise SourceError(f"such a file cannot hold {codec.canonical_name}; write to a .mkv, which holds every codec")
+        raise SourceError(f"{codec.canonical_name} is not written into such a file here; use another, or write to a .mkv")
     formats = {format_.name for format_ in codec.video_formats or ()}
     if planar_format(bits) not in formats:
-        raise SourceError(f"the encoder {name} does not take {bits} bits; use codec='ffv1' or, up to 12 bits, 'libx265'")
+        raise SourceError(f"the encoder {name} does not take 4:2:0 of {bits} bits; use 'ffv1' or, up to 12 bits, 'libx265'")
     if codec.canonical_name in ("h264", "hevc", "mpeg4") and (width % 2 or height % 2):
         raise SourceError(
             f"{codec.canonical_name} holds even sizes only, this is {width} by {height}; use codec='libvpx-vp9' or 'ffv1'"

@@ -32,6 +32,8 @@ def whole_file(target: Path) -> Iterator[Path]:
     Raises:
         SourceError: It cannot be written; a BusyError if someone else is writing it.
     """
+    if not target.name:
+        raise SourceError(f"cannot write {str(target)!r}: it names no file")
     partial = target.with_name(f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]}.partial{target.suffix}")
     try:
         with _held(partial, target) as held:

@@ -21,6 +21,7 @@ from edgecolor._capture import Frame
 from edgecolor._errors import SourceError
 from edgecolor._ffmpeg import (
     Encoding,
+    address_of,
     choose_encoder,
     doing,
     encoder_options,
@@ -173,14 +174,17 @@ class Recording:
         place = self._target if device else self._stack.enter_context(whole_file(self._target))
         with doing(f"write {self._target}"):
             try:
-                out = ffmpeg().open(str(place), "w", format="v4l2" if device else None)
+                out = ffmpeg().open(str(place) if device else address_of(place), "w", format="v4l2" if device else None)
             except ValueError as error:
                 raise SourceError(f"FFmpeg knows no film of the ending {self._target.suffix!r}; use .mkv or .mp4") from error
             self._stack.enter_context(out)
-            name = (
-                "rawvideo" if device else choose_encoder(self._encoding, width, height, frame.coding.bits, out.supported_codecs)
-            )
-            video = out.add_stream(name, rate=30, options={} if device else encoder_options(name, self._encoding))
+            if out.format.no_file and not device:  # it names the files itself, and would leave them
+                raise SourceError(f"a film of the ending {self._target.suffix!r} is several files; use .mkv or .mp4")
+            name, options = "rawvideo", {}
+            if not device:
+                name = choose_encoder(self._encoding, width, height, frame.coding.bits, out.supported_codecs)
+                options = encoder_options(name, self._encoding, out.format.name)
+            video = out.add_stream(name, rate=30, options=options)
         video.width, video.height, video.pix_fmt = width, height, planar_format(frame.coding.bits)
         video.time_base = video.codec_context.time_base = _MILLISECOND
         video.codec_context.color_range = 2 if frame.coding.full_range else 1

@@ -6,6 +6,8 @@ Nothing is queued for a browser: it asks for a frame newer than the one it has a
 from __future__ import annotations
 
 import json
+import re
+import socket
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -50,11 +52,13 @@ class Page:
         self._picture: tuple[int, bytes] = (0, b"")
         self.closed = False
         try:
-            self._server = ThreadingHTTPServer((host, port), partial(_Handler, self, host in LOOPBACK))
+            self._server = (_Server6 if ":" in host else ThreadingHTTPServer)(
+                (host.strip("[]"), port), partial(_Handler, self, host in LOOPBACK)
+            )
         except (OSError, OverflowError) as error:
             raise SourceError(f"cannot serve on {host}:{port}: {error}; choose another port with --serve HOST:PORT") from error
         self._server.daemon_threads = True
-        self.address = f"http://{host}:{self._server.server_port}/"
+        self.address = f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{self._server.server_port}/"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="edgecolor page", daemon=True)
         self._thread.start()
 
@@ -127,6 +131,12 @@ def _bands(shown: Shown) -> bytes:
     return bytes(cv2.imencode(".jpg", stacked, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1])
 
 
+class _Server6(ThreadingHTTPServer):
+    """For an address of IPv6."""
+
+    address_family = socket.AF_INET6
+
+
 class _Handler(BaseHTTPRequestHandler):
     """Answers one browser."""
 
@@ -155,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _frame(self, query: str) -> None:
         after = parse_qs(query).get("after", ["0"])[0]
-        shown = self._page.newest(int(after) if after.isdecimal() else 0)
+        shown = self._page.newest(int(after) if re.fullmatch(r"[0-9]{1,18}", after) else 0)
         if shown is None:
             self._answer(b"", "image/jpeg", HTTPStatus.NO_CONTENT)
         else:

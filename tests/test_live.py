@@ -232,12 +232,23 @@ def test_the_command_records(film: Path, tmp_path: Path, capsys: pytest.CaptureF
         (["camera", "csi://0"], "--show, --serve or --out"),
         (["camera", "csi://0", "--show", "--size", "big"], "'big' is not WxH"),
         (["camera", "csi://0", "--serve", "here"], "is not HOST:PORT"),
+        (["camera", "csi://0", "--show", "--size", "0x0"], "'0x0' is not WxH"),
+        (["camera", "csi://0", "--show", "--frames", "0"], "'0' is not a whole number from 1"),
+        (["camera", "csi://0", "--show", "--rate", "-3"], "'-3' is not a whole number from 1"),
+        (["camera", "csi://0", "--show", "--give-up", "nan"], "'nan' is not a number of seconds"),
         (["camera"], "SOURCE"),
     ],
 )
 def test_wrong_usage_exits_2(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(*arguments) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_film_is_not_recorded_over_itself(film: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = film.read_bytes()
+    assert _run("camera", film, "-o", film) == 1
+    assert "is the source itself" in capsys.readouterr().err
+    assert film.read_bytes() == before
 
 
 def test_a_missing_camera_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -37,6 +38,13 @@ def _shown(count: int = 1, size: tuple[int, int] = (90, 160)) -> Shown:
     y = cv2.GaussianBlur(scene(*size, seed=count), (0, 0), 2)
     frame = Frame(y, CODING, count, time.monotonic())
     return Shown(frame, steady.chroma_planes(y, **CODING._asdict()), steady.confidence, count, 29.97, 0.0123, 7, 2)
+
+
+def _has_ipv6() -> bool:
+    with suppress(OSError), socket.socket(socket.AF_INET6) as listener:
+        listener.bind(("::1", 0))
+        return True
+    return False
 
 
 @pytest.fixture
@@ -91,7 +99,8 @@ def test_without_news_there_is_no_content(page: Page, monkeypatch: pytest.Monkey
     assert _get(page, "/frame.jpg?after=0")[0] == 204
     page.show(_shown(3))
     assert _get(page, "/frame.jpg?after=3")[0] == 204
-    assert _get(page, "/frame.jpg?after=x")[0] == 200
+    for number in ("x", "9" * 5000):
+        assert _get(page, f"/frame.jpg?after={number}")[0] == 200
 
 
 def test_the_status_says_rate_latency_and_drops(page: Page) -> None:
@@ -124,6 +133,12 @@ def test_it_listens_on_loopback_only_and_only_under_its_own_name(page: Page) -> 
     assert _get(page, "/", Host=f"127.0.0.1:{port}")[0] == 200
     for name in ("evil.example", f"evil.example:{port}", ""):
         assert _get(page, "/status.json", Host=name)[0] == 403
+
+
+@pytest.mark.skipif(not _has_ipv6(), reason="no IPv6 here")
+def test_it_listens_on_an_address_of_ipv6() -> None:
+    with Page("tap", "[::1]", 0) as page:
+        assert _get(page, "/status.json")[0] == 200
 
 
 @pytest.mark.parametrize("path", ["/page.html", "/../pyproject.toml", "/frame"])
