@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
+import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from importlib import import_module
@@ -16,10 +19,12 @@ import edgecolor
 from edgecolor._bench import bench
 from edgecolor._cli_image import add_image_command
 from edgecolor._cli_video import add_video_commands
+from edgecolor._colorizer import check_vividness
 from edgecolor._engine import EngineName, installed_engines, why_not_tensorrt
-from edgecolor._errors import EdgecolorError
+from edgecolor._errors import EdgecolorError, ImageError
 from edgecolor._explain import report, report_figures
 from edgecolor._files import make_folder, whole_file
+from edgecolor._hints import hint_points, palette_weights
 from edgecolor._models import ModelName, Precision, find_model, registry
 from edgecolor._plans import Asked, plans_folder, write_options
 from edgecolor._source import read_picture
@@ -28,15 +33,30 @@ from edgecolor._target import check_target, write_picture
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command."""
+    with suppress(AttributeError):  # a name that the terminal cannot show is shown as well as it can
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     options = parser().parse_args(arguments)
     try:
         status = options.run(options)
+        sys.stdout.flush()
     except EdgecolorError as error:
         _complain(error)
         status = 1
+    except BrokenPipeError:  # whoever was reading has seen enough
+        status = _without_output(0)
+    except OSError as error:
+        _complain(f"cannot write to the standard output: {error.strerror}" if error.errno == errno.ENOSPC else error)
+        status = _without_output(1)
     except KeyboardInterrupt:
         status = 130
     sys.exit(status)
+
+
+def _without_output(status: int) -> int:
+    """Let nothing more be written, which would fail once more at the end; and the status."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
 
 
 def parser() -> argparse.ArgumentParser:
@@ -156,6 +176,13 @@ def _open(options: argparse.Namespace) -> edgecolor.Colorizer:
 def _steering(options: argparse.Namespace) -> dict[str, Any]:
     """The keyword arguments of ``predict`` that the user gave."""
     palette = options.palette if options.reference is None else read_picture(options.reference)
+    hint_points(options.hint)  # what is wrong with a wish is wrong with every photograph, and said before the first
+    check_vividness(options.vividness)
+    if palette is not None:
+        try:
+            palette_weights(palette)
+        except ImageError as error:
+            raise error if options.reference is None else ImageError(f"{options.reference}: {error}") from error
     given: dict[str, Any] = {}
     if options.hint:
         given["hints"] = options.hint
@@ -171,13 +198,17 @@ def _explain(options: argparse.Namespace) -> int:
     check_target(options.source, target)
     colorizer = _open(options)
     original = read_picture(options.source)
-    answer = colorizer.predict(original, **_steering(options))
-    write_picture(target, report(original, answer, answer.alternatives(2)))
+    wishes = _steering(options)
+    answer = colorizer.predict(original, **wishes)
+    write_picture(target, report(original, answer, answer.alternatives(2), wished=bool(wishes)))
     figures = report_figures(answer)
     if options.json:
         print(json.dumps({"source": str(options.source), "report": str(target), "colorizer": repr(colorizer), **figures}))
     else:
-        print(f"{target}: sure of {figures['share_sure']:.0%} of the picture, guesses {figures['share_guess']:.0%}")
+        print(
+            f"{target}: sure of {figures['share_sure']:.0%} of the picture, in between {figures['share_between']:.0%}, "
+            f"guesses {figures['share_guess']:.0%}"
+        )
     return 0
 
 

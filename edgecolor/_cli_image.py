@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from edgecolor._detail import Detail
-from edgecolor._errors import SourceError
+from edgecolor._errors import ImageError, SourceError
 from edgecolor._files import make_folder
-from edgecolor._icc import ProfileName
+from edgecolor._icc import ProfileName, rgb_profile, rgb_space
 from edgecolor._target import FORMATS, Compression, Depth, identity
 from edgecolor._vips import hold_few_rows
 from edgecolor.batch import Record, colored_by
@@ -91,6 +91,11 @@ def _image(options: argparse.Namespace) -> int:
     hold_few_rows()
     colorizer = options.open_colorizer(options)
     chosen = {name: getattr(options, name) for name in ("depth", "compression", "profile")} | options.steering(options)
+    if options.profile != "auto":
+        try:
+            rgb_space(rgb_profile(options.profile))
+        except ImageError as error:
+            raise ImageError(f"{options.profile}: {error}") from error
     chosen["detail"] = "auto" if options.detail == "auto" else int(options.detail)
     _make_folders(options, jobs)
     empty = set(options.sources) - {job.given for job in jobs} - {given for given, _ in unread}

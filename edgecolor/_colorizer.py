@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from edgecolor._capture import Frame
 from edgecolor._chroma import ChromaField, colored, guide
-from edgecolor._color import decode_bins
+from edgecolor._color import decode_bins, lab_to_rgb, rgb_to_lab
 from edgecolor._detail import Answer, Detail, check_detail, look
 from edgecolor._engine import Engine, EngineName, FrameEngine, choose_engine, open_engine
 from edgecolor._errors import ImageError
@@ -24,7 +24,7 @@ from edgecolor._explain import ALTERNATIVE_TEMPERATURE, alternative_chroma, shif
 from edgecolor._ffmpeg import Encoding
 from edgecolor._frame import chroma_inputs, on_gpu, rgb_inputs
 from edgecolor._grid import CELL, grid_size
-from edgecolor._hints import Hint, check_hints, hint_planes, hint_points, palette_weights, pin
+from edgecolor._hints import Hint, check_hints, hint_planes, hint_points, listed, palette_weights, pin
 from edgecolor._luma import Luma, Plane, read_luma
 from edgecolor._models import ModelFile, ModelName, Precision, find_model
 from edgecolor._planes import Coding, Matrix, check_out, chroma_of_frame, matrix_of
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 Channels = Literal["auto", "rgb", "bgr"]
 Palette = Sequence[str] | npt.NDArray[Any]
 Picture = npt.NDArray[Any]
+
+_HINT_LIGHTNESS = 10, 60
+"""L* between which the network is told of a hint's colour as far as it can be seen; outside as here."""
 
 ALTERNATIVES_MAX = 100
 """More than this many colourings no picture has."""
@@ -67,7 +70,8 @@ def load(
         raise ImageError(f"channels must be 'auto', 'rgb' or 'bgr', got {channels!r}")
     chosen = choose_engine(engine)
     file = find_model(model, precision, chosen)
-    return Colorizer(open_engine(chosen, file), file, channels="rgb" if channels == "auto" else channels)
+    again = partial(load, model, engine=chosen, precision=precision, channels=channels)
+    return Colorizer(open_engine(chosen, file), file, channels="rgb" if channels == "auto" else channels, again=again)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,10 +100,24 @@ class Colorization:
 class Colorizer:
     """Colours pictures with one opened model. Calls do not change it; threads may share it."""
 
-    def __init__(self, engine: Engine, model: ModelFile, *, channels: Literal["rgb", "bgr"] = "rgb") -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        model: ModelFile,
+        *,
+        channels: Literal["rgb", "bgr"] = "rgb",
+        again: Callable[[], Colorizer] | None = None,
+    ) -> None:
         self._engine = engine
         self._model = model
         self._channels = channels
+        self._again = again
+
+    def __reduce__(self) -> tuple[Callable[[], Colorizer], tuple[()]]:
+        """For pickle, so that processes can be handed it: each opens the model anew."""
+        if self._again is None:
+            raise TypeError("only a colorizer that edgecolor.load has opened can be pickled")
+        return self._again, ()
 
     def __repr__(self) -> str:
         return f"<Colorizer {self._model.model} {self._model.precision}, {self._engine.description}>"
@@ -147,9 +165,9 @@ class Colorizer:
         Raises:
             ImageError: A picture, hint, palette, vividness or region that cannot be used.
         """
-        luma = read_luma(np.array(self._ordered(gray)))  # a copy: the alternatives may be asked for when it has changed
-        hints = check_hints(hints, luma.size)
-        _check_vividness(vividness)
+        luma = read_luma(_copied(self._ordered(gray)))  # the alternatives may be asked for when it has changed
+        hints = check_hints(listed(hints), luma.size)
+        check_vividness(vividness)
         region = _checked_region(region, luma.size)
         planes = self._planes(luma, hints)
         preference = None if palette is None else palette_weights(self._ordered_palette(palette))
@@ -221,7 +239,7 @@ class Colorizer:
         compression: Compression = "auto",
         profile: ProfileName | str | PathLike[str] = "auto",
         confidence: str | PathLike[str] | None = None,
-        progress: Callable[[float], None] = lambda _: None,
+        progress: Callable[[float], None] | None = None,
     ) -> None:
         """Colour a picture file into another, of any size in bounded memory, with all its pages and all that it says.
 
@@ -250,8 +268,9 @@ class Colorizer:
         from edgecolor._image import Decision, Order, Survey, color_file
         from edgecolor._target import Saving
 
+        hints = listed(hints)
         points = hint_points(hints)
-        _check_vividness(vividness)
+        check_vividness(vividness)
         check_detail(detail)
         preference = None if palette is None else palette_weights(self._ordered_palette(palette))
 
@@ -277,9 +296,9 @@ class Colorizer:
             note=self._note(),
             confidence=None if confidence is None else Path(confidence),
             points=points,
-            region=region,
+            region=None if region is None else _region(region),
             detail=detail,
-            progress=progress,
+            progress=progress or (lambda _: None),
         )
         color_file(source, target, decide, order)
 
@@ -417,6 +436,10 @@ def _planes_of(lightness: Plane, size: tuple[int, int], hints: Sequence[Hint]) -
     planes[0, 0] = lightness
     if hints:
         planes[0, 1:] = hint_planes(hints, size, lightness.shape)
+        # told of more than can be seen in the dark, the network would make what is brighter beside it ever more colourful
+        marked = planes[0, :3, planes[0, 3] > 0]
+        marked[:, 0] = np.clip(marked[:, 0], *_HINT_LIGHTNESS)
+        planes[0, 1:3, planes[0, 3] > 0] = rgb_to_lab(lab_to_rgb(marked))[:, 1:]
     return planes
 
 
@@ -429,15 +452,29 @@ def _field(colors: Plane, planes: Plane, luma: Luma) -> ChromaField:
     return guide(_ab(colors), planes[0, 0], luma.size)
 
 
-def _check_vividness(vividness: float) -> None:
-    if not isinstance(vividness, Real) or not 0 <= float(vividness) <= 2:
+def _copied(picture: Picture) -> Picture:
+    """A copy of an array; what is none is left to be refused."""
+    return picture.copy() if isinstance(picture, np.ndarray) else picture
+
+
+def check_vividness(vividness: float) -> None:
+    """Raise ImageError if it is none."""
+    if not isinstance(vividness, Real) or not 0 <= vividness <= 2:
         raise ImageError(f"vividness must be a number between 0 and 2, got {vividness!r}")
+
+
+def _region(region: Any) -> npt.NDArray[Any]:
+    """A copy of it as an array, of whatever kind."""
+    try:
+        return np.array(region)
+    except ValueError as error:  # lists of unequal length
+        raise ImageError(f"a region must be a bool array: {error}") from error
 
 
 def _checked_region(region: Any, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
     if region is None:
         return None
-    array = np.array(region)
+    array = _region(region)
     if array.shape != size or array.dtype != np.bool_:
         raise ImageError(f"a region must be a bool array of shape {size}, got {array.dtype} {array.shape}")
     return array

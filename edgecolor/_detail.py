@@ -45,8 +45,8 @@ def check_detail(detail: Detail) -> None:
     Raises:
         ImageError: Naming the choices.
     """
-    if isinstance(detail, bool) or detail not in get_args(Detail):
-        raise ImageError(f"detail must be one of {', '.join(map(str, get_args(Detail)))}, got {detail!r}")
+    if isinstance(detail, bool) or not isinstance(detail, str | int) or detail not in get_args(Detail):
+        raise ImageError(f"detail must be one of {', '.join(map(repr, get_args(Detail)))}, got {detail!r}")
 
 
 def finer_grids(detail: Detail, size: tuple[int, int], area: int) -> tuple[int, ...]:

@@ -120,20 +120,25 @@ _INK, _QUIET, _PAPER = (40, 40, 40), (110, 110, 110), (255, 255, 255)
 
 def report_figures(answer: Colorization) -> dict[str, float]:
     """What the report says in numbers; shares are of the picture's area, [0, 1]."""
+    sure, guess = float((answer.confidence >= SURE).mean()), float((answer.confidence < GUESS).mean())
     return {
         "mean_confidence": float(answer.confidence.mean()),
-        "share_sure": float((answer.confidence >= SURE).mean()),
-        "share_guess": float((answer.confidence < GUESS).mean()),
+        "share_sure": sure,
+        "share_between": max(0.0, 1 - sure - guess),
+        "share_guess": guess,
+        "sure_from": SURE,
+        "guess_below": GUESS,
     }
 
 
-def report(original: Picture, answer: Colorization, alternatives: list[Picture]) -> Picture:
+def report(original: Picture, answer: Colorization, alternatives: list[Picture], *, wished: bool = False) -> Picture:
     """One picture for people: the original, the colouring, where it is sure and where it guesses, what else it could be.
 
     Args:
         original: (H, W) or (H, W, 3) array that was coloured.
         answer: What ``predict`` gave for it.
         alternatives: Two of its alternatives.
+        wished: Whether hints, a palette or vividness have moved its colours.
 
     Returns:
         (H', W', 3) uint8 sRGB.
@@ -148,7 +153,7 @@ def report(original: Picture, answer: Colorization, alternatives: list[Picture])
     first, second = alternatives
     top = [
         _panel(_shown(original, size), "The photograph"),
-        _panel(_shown(answer.image, size), "Its colours, as the network bets"),
+        _panel(_shown(answer.image, size), "Its colours, with your wishes" if wished else "Its colours, as the network bets"),
         _panel(_certainty(grey, sure), "Where it is sure, where it guesses"),
     ]
     bottom = [
@@ -192,18 +197,23 @@ def _panel(picture: Picture, title: str) -> Picture:
 
 
 def _key(figures: dict[str, float]) -> Picture:
-    sheet = np.full((330, _PANEL[0], 3), _PAPER, np.uint8)
+    sheet = np.full((358, _PANEL[0], 3), _PAPER, np.uint8)
     bar = np.repeat(np.linspace(0, 1, _PANEL[0] - 40, dtype=np.float32)[None], 22, axis=0)
     sheet[20:42, 20:-20] = _heat(bar)
     _write(sheet, "a guess", (20, 62), 0.5, _QUIET)
     _write(sheet, "sure", (_PANEL[0] - 60, 62), 0.5, _QUIET)
+    for share in (GUESS, SURE):
+        place = 20 + round(share * (_PANEL[0] - 40))
+        sheet[14:48, place - 1 : place + 1] = _INK
+        _write(sheet, f"{share:.0%}", (place - 16, 62), 0.5, _QUIET)
     lines = [
-        (f"{figures['share_sure']:.0%} of the picture: sure", _INK),
-        (f"{figures['share_guess']:.0%} of the picture: a guess", _INK),
+        (f"{figures['share_sure']:.0%} of the picture: sure, right {10 * SURE:.0f} times in 10 or more", _INK),
+        (f"{figures['share_between']:.0%}: in between", _INK),
+        (f"{figures['share_guess']:.0%}: a guess, right less than {10 * GUESS:.0f} times in 10", _INK),
         ("", _INK),
         ("A grey photograph does not hold its colours.", _QUIET),
-        ("Sky, leaves and skin look alike in most pictures,", _QUIET),
-        ("so they can be known. Clothes, paint and cars come", _QUIET),
+        ("Sky, leaves and skin look alike in most pictures:", _QUIET),
+        ("they can often be known. Clothes, paint and cars come", _QUIET),
         ("in any colour: there the network takes the middle", _QUIET),
         ("of what it has seen, or the likeliest.", _QUIET),
     ]

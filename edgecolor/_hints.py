@@ -6,8 +6,10 @@ so that at the point itself the colour is exactly the one asked for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import cv2
@@ -21,6 +23,12 @@ from edgecolor._luma import Plane
 
 PIN_RADIUS = 3.0
 """Deviation, in pixels of the analysis grid, of the correction that makes a hint exact."""
+
+PINS_MAX = 2000
+"""Points of all hints, those left out that lie close to the one before; more would take minutes."""
+
+_STEP = 1.0
+"""Pixels of the analysis grid from which on a stroke's points are made exact one by one."""
 
 _AB_MAX = 1e6
 """Beyond it a colour overflows on the way."""
@@ -47,6 +55,11 @@ class Hint:
     path: tuple[tuple[float, float], ...] = ()
     """Further points (x, y) that a stroke runs through after the first."""
 
+    def __post_init__(self) -> None:
+        """A path may be any iterable: it is looked at more than once."""
+        with suppress(TypeError):  # what is none is said when it is used
+            object.__setattr__(self, "path", tuple(self.path))
+
     @property
     def points(self) -> tuple[tuple[float, float], ...]:
         """All points (x, y), one for a dot."""
@@ -72,6 +85,8 @@ def _chroma_of_css(color: str) -> tuple[float, float]:
     parsed = color4.parse_color(color) if isinstance(color, str) else None
     if not isinstance(parsed, color4.Color):
         raise ImageError(f"{color!r} is not a CSS colour; write it like 'teal', '#8a2f2f' or 'rgb(138 47 47)'")
+    if parsed.alpha == 0:
+        raise ImageError(f"the colour {color!r} is no colour: nothing of it can be seen")
     if parsed.space in ("lab", "lch"):
         # its white is D50, but a*, b* are relative to the white and carry over
         _, a, b = parsed.to("lab").coordinates
@@ -83,6 +98,18 @@ def _chroma_of_css(color: str) -> tuple[float, float]:
         x, y, z = lab_f(np.array(parsed.to("xyz-d65").coordinates) / WHITE_XYZ)
         return float(500 * (x - y)), float(200 * (y - z))
     raise ImageError(f"the colour {color!r} is in {parsed.space}, which is not understood; write it as rgb(), lab() or oklch()")
+
+
+def listed(hints: Iterable[Hint]) -> tuple[Hint, ...]:
+    """Hints of any iterable, for it is looked at more than once.
+
+    Raises:
+        ImageError: It is none.
+    """
+    try:
+        return tuple(hints)
+    except TypeError as error:
+        raise ImageError(f"hints must be a list of edgecolor.Hint, got {hints!r}") from error
 
 
 def check_hints(hints: Sequence[Hint], size: tuple[int, int]) -> tuple[Hint, ...]:
@@ -113,12 +140,12 @@ def hint_points(hints: Sequence[Hint]) -> tuple[tuple[float, float], ...]:
 
 
 def _check_numbers(hint: Hint) -> None:
+    radius = 1.0 if hint.radius is None else hint.radius
     try:
-        points = np.array(hint.points, dtype=np.float64)
-        radius = 1.0 if hint.radius is None else float(hint.radius)
+        numbers: list[Any] = [radius, *(number for x, y in hint.points for number in (x, y))]
     except (TypeError, ValueError):
-        points, radius = np.empty(0), 0.0
-    if points.shape[1:] != (2,):
+        numbers = [None]
+    if not all(isinstance(number, Real) for number in numbers):
         raise ImageError(f"a hint's x, y and radius must be numbers and its path pairs (x, y) of them, got {hint!r}")
     if not 0 < radius < np.inf:
         raise ImageError(f"a hint's radius must be above 0 pixels, got {hint.radius}")
@@ -150,19 +177,35 @@ def pin(field: ChromaField, hints: Sequence[Hint], lightness: FloatArray, finer:
     """
     colors = [(hint, css_ab(hint.color)) for hint in hints]
     spots = [(x, y, *ab) for hint, ab in colors for x, y in hint.points]
+    grid_height, grid_width = field.coefficients.shape[:2]
+    kept = _apart(spots, (grid_height / field.size[0], grid_width / field.size[1]), _STEP * finer)
+    if len(kept) > PINS_MAX:
+        raise ImageError(f"the hints mark {len(kept)} places, {PINS_MAX} at most; draw fewer or shorter strokes")
+    spots, lightness = [spots[number] for number in kept], lightness[kept]
+    x, y = np.array([spot[:2] for spot in spots]).astype(int).T
+    across, across_at = _bumps(x, grid_width, field.size[1], PIN_RADIUS * finer)
+    down, down_at = _bumps(y, grid_height, field.size[0], PIN_RADIUS * finer)
+
     wanted = np.array([[a, b] for _, _, a, b in spots])
     at = np.array([field.at(x, y) for x, y, _, _ in spots])
     missing = wanted - (at[:, 0::2] * lightness[:, None] + at[:, 1::2])
-
-    x, y = np.array([spot[:2] for spot in spots]).astype(int).T
-    grid_height, grid_width = field.coefficients.shape[:2]
-    across, across_at = _bumps(x, grid_width, field.size[1], PIN_RADIUS * finer)
-    down, down_at = _bumps(y, grid_height, field.size[0], PIN_RADIUS * finer)
     weights = np.linalg.lstsq(down_at * across_at, missing, rcond=1e-3)[0]
 
     coefficients = field.coefficients.copy()
     coefficients[..., 1::2] += np.einsum("nr,nc,nk->rck", down, across, weights, optimize=True).astype(np.float32)
     return replace(field, coefficients=coefficients)
+
+
+def _apart(spots: Sequence[tuple[float, ...]], scale: tuple[float, float], step: float) -> list[int]:
+    """Numbers of those that are no nearer on the grid than ``step`` to the last one kept of the same colour."""
+    kept: list[int] = []
+    for number, (x, y, *ab) in enumerate(spots):
+        if kept:
+            last_x, last_y, *last_ab = spots[kept[-1]]
+            if ab == last_ab and np.hypot((x - last_x) * scale[1], (y - last_y) * scale[0]) < step:
+                continue
+        kept.append(number)
+    return kept
 
 
 def _bumps(pixels: npt.NDArray[np.int_], cells: int, length: int, radius: float) -> tuple[FloatArray, FloatArray]:
@@ -202,10 +245,11 @@ def _colors_of(picture: npt.NDArray[Any]) -> tuple[npt.NDArray[np.floating[Any]]
         or not picture.size
     ):
         raise ImageError(f"a reference picture must be (H, W, 3) uint8, uint16 or float32, got {picture.shape} {picture.dtype}")
-    if picture.dtype == np.float32 and not (picture.min() >= -1e-4 and picture.max() <= 1 + 1e-4):
+    if picture.dtype.name == "float32" and not (picture.min() >= -1e-4 and picture.max() <= 1 + 1e-4):
         raise ImageError(
             f"a float reference picture must be in [0, 1] without NaN, this one spans [{picture.min():g}, {picture.max():g}]"
         )
+    picture = picture.astype(picture.dtype.newbyteorder("="), copy=False)
     small = cv2.resize(picture, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float64)
     white = 1.0 if picture.dtype == np.float32 else float(np.iinfo(picture.dtype).max)
     ab = rgb_to_lab(np.clip(small / white, 0, 1)).reshape(-1, 3)[:, 1:]

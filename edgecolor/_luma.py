@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from os import PathLike
 from typing import Any
 
 import cv2
@@ -171,7 +172,12 @@ def read_luma(picture: Picture) -> Luma:
     Raises:
         ImageError: The shape, the type or a value is none of these.
     """
-    array = np.asarray(picture)
+    try:
+        array = np.asarray(picture)
+    except ValueError as error:  # lists of unequal length
+        raise ImageError(f"a picture must be an array: {error}") from error
+    if array.dtype.kind in "OU" and array.ndim == 0:
+        raise ImageError(_no_array(array.item()))
     if array.dtype.name not in DTYPES:
         remedy = "; convert it with .astype('float32'), scaled to [0, 1]" if array.dtype.kind in "biuf" else ""
         raise ImageError(f"a picture must be uint8, uint16 or float32, got dtype {array.dtype}{remedy}")
@@ -184,6 +190,14 @@ def read_luma(picture: Picture) -> Luma:
     if array.ndim == 3 and (array.shape[2] == 1 or _is_grey(array)):
         array = array[..., 0]
     return Luma(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")))
+
+
+def _no_array(given: object) -> str:
+    if given is None:
+        return "a picture must be an array, got None, which is what OpenCV gives for a file that it cannot read"
+    if isinstance(given, str | PathLike):
+        return f"a picture must be an array, got the name {str(given)!r}; read it first, or use colorizer.image(source, target)"
+    return f"a picture must be an array, got {given!r}"
 
 
 def _checked_floats(array: Picture) -> Picture:

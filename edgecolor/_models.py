@@ -108,12 +108,12 @@ def find_model(name: str = "auto", precision: str = "auto", engine: str = "onnxr
 def _find(name: str, precision: str, engine: str) -> ModelFile:
     models = registry()["model"]
     chosen = registry()["default"] if name == "auto" else name
-    if chosen not in models:
+    if not isinstance(chosen, str) or chosen not in models:
         raise UnknownModelError(f"there is no model {name!r}; there are: auto, {', '.join(models)}")
     entry = models[chosen]
     kinds = entry["file"][engine]
     kind = entry["default_precision"][engine] if precision == "auto" else precision
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise UnknownModelError(
             f"model {chosen!r} has no precision {precision!r} for engine {engine!r}; it has: auto, {', '.join(kinds)}"
         )

@@ -28,7 +28,10 @@ def plans_folder() -> Path:
     chosen = os.environ.get(FOLDER_VARIABLE)
     if chosen:
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgecolor"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgecolor"
+    except RuntimeError as error:
+        raise EngineBuildError(f"there is no place for plans: {error}; name one in ${FOLDER_VARIABLE}") from error
 
 
 def plan_path(key: Key) -> Path:

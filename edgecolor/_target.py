@@ -176,7 +176,7 @@ class Saving:
             ("compression", self.compression, get_args(Compression)),
         ):
             if value not in choices:
-                raise ImageError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+                raise ImageError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
 def format_of(target: Path) -> Format:
@@ -200,6 +200,9 @@ def check_target(source: Path, target: Path) -> None:
         ImageError: Saying which.
         SourceError: The target's folder cannot be looked into.
     """
+    for path in (source, target):
+        if "\0" in str(path):
+            raise SourceError(f"{str(path)!r} is the name of no file: it holds a null byte")
     format_of(target)
     try:
         same = target.samefile(source)

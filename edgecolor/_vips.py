@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,23 @@ _ROWS = 16
 """Of a tile. libvips sizes its buffers by them, several times over and at full width; by default they are 128."""
 
 
+_used_by = 0
+"""Number of the process that used it first."""
+
+
 def load_vips() -> Any:
     """The module pyvips, which needs a library of the system.
 
     Raises:
-        SourceError: It cannot be loaded.
+        SourceError: It cannot be loaded, or its threads are another process's.
     """
+    global _used_by  # noqa: PLW0603  # of a process there is one
+    _used_by = _used_by or os.getpid()
+    if _used_by != os.getpid():
+        raise SourceError(
+            "picture files cannot be used in a process forked from one that used them: libvips would wait for ever for threads "
+            "that were not forked; start processes with multiprocessing.get_context('spawn') or 'forkserver'"
+        )
     try:
         import pyvips
     except (ImportError, OSError) as error:

@@ -16,6 +16,7 @@ With Ray Data:
 
 Both were run on a local cluster of one machine, with Dask 2026.8.0 and Ray 2.60.0.
 
+Workers must not be forked from a process that has coloured files itself, which is an error: let them be spawned.
 Every worker opens the model once. A bad file is a record and no exception. A call passes over what is there, and results
 appear whole or not at all, so a run that was killed continues where it stopped. Where a scheduler runs a task twice at
 once, the second call waits for the first, up to ten minutes, and then passes over its result.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cv2
 import pytest
-from fakes import assert_lightness_kept, pixels_of, scene
+from fakes import assert_lightness_kept, pixels_of, run_python, scene
 
 import edgecolor
 from edgecolor import batch
@@ -134,3 +134,17 @@ def test_a_cluster_colours_a_folder(tmp_path: Path) -> None:
     assert [record["status"] for record in again] == ["skipped"] * 6
     for seed, target in enumerate(targets):
         assert_lightness_kept(pixels_of(target), scene(40, 60, seed=seed))
+
+
+def test_a_process_forked_from_one_that_coloured_files_says_so(tmp_path: Path) -> None:
+    code = """
+import multiprocessing, sys
+import cv2, numpy as np
+from edgecolor import batch
+cv2.imwrite(sys.argv[1] + "/a.png", np.zeros((9, 9), np.uint8))
+print(batch.color(sys.argv[1] + "/a.png", sys.argv[1] + "/b.png", model="tiny")["status"], flush=True)
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    print(pool.apply(batch.color, (sys.argv[1] + "/a.png", sys.argv[1] + "/c.png"))["error"])
+"""
+    done = run_python("-c", code, str(tmp_path), home=tmp_path)
+    assert done.stdout.startswith("coloured\npicture files cannot be used in a process forked from one that used them"), done

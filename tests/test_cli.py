@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -711,3 +712,60 @@ def test_wrong_usage_of_many_exits_2(
     photo = _photo(tmp_path / "photos" / "a.png")
     assert _run("image", *(argument.format(folder=photo.parent, photo=photo) for argument in arguments)) == 2
     assert words in capsys.readouterr().err
+
+
+def _bash(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["/bin/bash", "-c", line], capture_output=True, text=True, check=False, cwd=folder)  # noqa: S603
+
+
+def test_whoever_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    for command in ("models", "models --json"):
+        line = f"PYTHONUNBUFFERED=1 {sys.executable} -m edgecolor {command} | true; exit ${{PIPESTATUS[0]}}"
+        done = _bash(line, tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_output_is_one_line(tmp_path: Path) -> None:
+    line = f"{sys.executable} -m edgecolor models > /dev/full"
+    done = _bash(line, tmp_path)
+    assert (done.returncode, done.stderr) == (1, "edgecolor: cannot write to the standard output: No space left on device\n")
+
+
+def test_a_name_that_cannot_be_shown_is_no_error(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "in.png"), scene(30, 40))
+    name = os.fsdecode(b"caf\xe9.png")
+    (tmp_path / "in.png").rename(tmp_path / name)
+    done = subprocess.run(  # noqa: S603  # our own
+        [sys.executable, "-m", "edgecolor", "explain", name, "-o", os.fsdecode(b"r\xe9.png"), "--model", "tiny"],
+        capture_output=True,
+        check=False,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"r\\udce9.png: sure of")
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--palette=nope", "'nope' is not a CSS colour"),
+        ("--vividness=3", "vividness must be a number"),
+        ("--reference=a.png", "a.png: a reference picture must be"),
+        ("--profile=a.png", "a.png: a profile to write in must be"),
+    ],
+)
+def test_a_wish_that_cannot_be_is_said_once_before_any_photograph(
+    tmp_path: Path, option: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(name, scene(30, 40))
+    with pytest.raises(SystemExit) as caught:
+        main(["image", "a.png", "b.png", "--out-dir", "out", "--model", "tiny", option])
+    assert caught.value.code == 1
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.glob("out/*"))

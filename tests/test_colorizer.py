@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import pickle
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -132,6 +133,21 @@ def test_a_colour_picture_gives_what_its_lightness_gives(
 def test_bad_pictures_are_errors(call: str, bad: Any) -> None:
     with pytest.raises(ImageError, match="a picture must"):
         getattr(fake_colorizer(), call)(bad)
+
+
+@pytest.mark.parametrize(("bad", "words"), [(None, "OpenCV gives for a file"), (Path("a.jpg"), "use colorizer.image")])
+def test_what_is_no_array_is_told_what_to_do(bad: Any, words: str) -> None:
+    with pytest.raises(ImageError, match=words):
+        fake_colorizer()(bad)
+
+
+def test_a_colorizer_can_be_handed_to_a_process() -> None:
+    colorizer = edgecolor.load("tiny", precision="fp32", channels="bgr")
+    again = pickle.loads(pickle.dumps(colorizer))  # noqa: S301  # our own
+    assert repr(again) == repr(colorizer)
+    assert np.array_equal(again(scene(40, 50)), colorizer(scene(40, 50)))
+    with pytest.raises(TypeError, match=r"only a colorizer that edgecolor\.load has opened"):
+        pickle.dumps(fake_colorizer())
 
 
 # Channels

@@ -62,7 +62,7 @@ def _large(dtype: str = "uint8") -> Picture:
 @pytest.mark.parametrize("detail", [0, 3, 8, "2", "", None, True, 1.5])
 def test_what_is_no_detail_is_named_and_leaves_nothing(tmp_path: Path, detail: Any) -> None:
     source = _saved(tmp_path / "a.png", scene(40, 40))
-    with pytest.raises(ImageError, match="detail must be one of auto, 1, 2, 4, got"):
+    with pytest.raises(ImageError, match="detail must be one of 'auto', 1, 2, 4, got"):
         fake_colorizer().image(source, tmp_path / "b.png", detail=detail)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 

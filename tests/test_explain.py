@@ -8,7 +8,7 @@ import edgecolor
 from edgecolor._color import ab_bins, compress_chroma, decode_bins
 from edgecolor._explain import GUESS, SURE, alternative_chroma, report, report_figures
 
-FIGURES = {"mean_confidence", "share_sure", "share_guess"}
+FIGURES = {"mean_confidence", "share_sure", "share_between", "share_guess", "sure_from", "guess_below"}
 
 
 def _certain(ab: tuple[float, float], shape: tuple[int, int] = (8, 8)) -> Picture:
@@ -65,7 +65,7 @@ def test_figures_are_shares(colorizer: edgecolor.Colorizer, size: tuple[int, int
     assert set(figures) >= FIGURES
     assert all(type(value) is float for value in figures.values())
     assert all(0 <= value <= 1 for value in figures.values())
-    assert figures["share_sure"] + figures["share_guess"] <= 1
+    assert figures["share_sure"] + figures["share_between"] + figures["share_guess"] == pytest.approx(1)
 
 
 def test_figures_count_pixels() -> None:

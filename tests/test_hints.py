@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from fakes import Picture, as_type, assert_lightness_kept, lab, scene
+from fakes import Picture, as_type, assert_lightness_kept, fake_colorizer, lab, scene, tripled
 
 import edgecolor
 from edgecolor import Hint, ImageError
@@ -14,6 +15,8 @@ from edgecolor._chroma import ChromaField
 from edgecolor._color import ab_bins, delta_e00, lab_to_linear, rgb_to_lab
 from edgecolor._hints import check_hints, css_ab, hint_planes, palette_weights, pin
 from edgecolor._luma import read_luma
+from edgecolor._source import read_picture
+from edgecolor._target import write_picture
 
 SIZE = (300, 400)
 GRID = (192, 256)
@@ -366,6 +369,43 @@ def test_a_stroke_of_many_points_is_quick_to_pin(colorizer: edgecolor.Colorizer,
 def test_hints_that_are_no_numbers_are_named(hint: Hint) -> None:
     with pytest.raises(ImageError, match="must be numbers"):
         check_hints([hint], (10, 10))
+
+
+@pytest.mark.parametrize("hints", [None, 5, Hint(1, 1, "red")])
+def test_what_is_no_list_of_hints_is_named(hints: Any) -> None:
+    with pytest.raises(ImageError, match="hints must be"):
+        fake_colorizer().predict(scene(20, 20), hints=hints)
+
+
+def test_hints_may_come_from_a_generator(tmp_path: Path) -> None:
+    gray, path = scene(60, 80), [(30.0, 20.0), (40.0, 50.0)]
+    colorizer, hint = fake_colorizer(), Hint(10, 10, "red", path=tuple(path))
+    listed = colorizer.predict(gray, hints=[hint]).image
+    assert not np.array_equal(listed, colorizer(gray))
+    same = Hint(10, 10, "red", path=(point for point in path))  # type: ignore[arg-type]
+    assert np.array_equal(listed, colorizer.predict(gray, hints=(each for each in [same])).image)  # type: ignore[arg-type]
+    write_picture(tmp_path / "in.png", tripled(gray))
+    colorizer.image(tmp_path / "in.png", tmp_path / "out.png", hints=(each for each in [hint]))  # type: ignore[arg-type]
+    assert np.array_equal(listed, read_picture(tmp_path / "out.png"))
+
+
+def test_hints_that_mark_too_many_places_are_named() -> None:
+    path = tuple((x % 390 + 1.0, 3.0 * (x // 390)) for x in range(0, 390 * 99, 3))
+    with pytest.raises(ImageError, match=r"the hints mark \d+ places, 2000 at most"):
+        fake_colorizer().predict(scene(300, 400), hints=[Hint(0, 0, "red", path=path)])
+
+
+def test_a_hint_in_the_dark_does_not_make_all_around_garish(colorizer: edgecolor.Colorizer, greys: dict[str, Picture]) -> None:
+    gray = greys["coffee"].copy()
+    gray[100:104, 100:104] = 2
+    image = colorizer.predict(gray, hints=[Hint(101, 101, "#8a2f2f")]).image
+    around = lab(image)[80:122, 80:122, 1:]
+    assert np.percentile(np.hypot(around[..., 0], around[..., 1]), 95) < 1.5 * np.hypot(*css_ab("#8a2f2f"))
+
+
+def test_a_colour_that_cannot_be_seen_is_named() -> None:
+    with pytest.raises(ImageError, match="'transparent' is no colour"):
+        css_ab("transparent")
 
 
 @pytest.mark.parametrize("palette", [5, None.__class__, {"red"}])

@@ -25,7 +25,7 @@ def _floats(value: float) -> Picture:
 
 
 BAD: dict[str, tuple[Any, str]] = {
-    "None": (None, "object"),
+    "None": (None, "got None"),
     "object": (np.full((4, 5), None), "object"),
     "text": (np.array([["a", "b"]]), "<U1"),
     "complex": (np.zeros((4, 5), np.complex64), "complex64"),
