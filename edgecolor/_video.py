@@ -5,6 +5,7 @@ Knows nothing of models: it is handed a function that writes the chroma planes f
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -76,7 +77,7 @@ _OTHER_WAYS = {
 _CUT_BY_LIST = ("mov", "mp4", "ipod")
 """Formats that hold what is not to be played, and a list of what is."""
 
-_WITHOUT_SHAPE = {"matroska", "webm"}
+_WITHOUT_SHAPE = {"avi", "matroska", "webm"}
 """Formats into which PyAV (18) cannot write the shape of pixels."""
 
 _SAY_SHAPE = ("h264", "hevc", "mpeg2video", "mpeg4")
@@ -375,8 +376,10 @@ def _display_matrix(frame: VideoFrame) -> list[int] | None:
     """How a film is turned or mirrored, if it says so."""
     try:
         found = next((bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
-    except ValueError:  # PyAV (18) does not know every kind of side data, and then gives none
-        return None
+    except ValueError:  # PyAV (18) does not know every kind of side data, and then gives none, but for the angle
+        turn = math.radians(frame.rotation)
+        across, down = round(65536 * math.cos(turn)), round(65536 * math.sin(turn))
+        return [across, -down, 0, down, across, 0, 0, 0, 1 << 30]
     return memoryview(found).cast("i").tolist() if found else None
 
 

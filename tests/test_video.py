@@ -17,7 +17,7 @@ from fakes import REPOSITORY, fake_colorizer, run_python, scene
 
 import edgecolor
 from edgecolor import ImageError, SourceError
-from edgecolor._video import Progress
+from edgecolor._video import Progress, _display_matrix
 
 VFR = [0, 40, 90, 91, 400, 440, 1000, 1001]
 
@@ -205,8 +205,9 @@ def test_pixels_keep_their_shape(tmp_path: Path, target: str, codec: str) -> Non
     fake_colorizer().video(source, tmp_path / target, codec=codec)
     with av.open(str(tmp_path / target)) as out:
         assert out.streams.video[0].sample_aspect_ratio == Fraction(16, 11)
-    with pytest.raises(SourceError, match=r"lose.mkv would lose the shape of the pixels, 16:11, in ffv1"):
-        fake_colorizer().video(source, tmp_path / "lose.mkv", codec="ffv1")
+    for name in ("lose.mkv", "lose.avi"):
+        with pytest.raises(SourceError, match=f"{name} would lose the shape of the pixels, 16:11, in ffv1"):
+            fake_colorizer().video(source, tmp_path / name, codec="ffv1")
 
 
 def test_a_turned_film_is_not_laid_on_its_side(tmp_path: Path) -> None:
@@ -214,6 +215,22 @@ def test_a_turned_film_is_not_laid_on_its_side(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"out.avi cannot say that the film is turned"):
         fake_colorizer().video(source, tmp_path / "out.avi")
     assert not (tmp_path / "out.avi").exists()
+
+
+@pytest.mark.parametrize("degrees", [90, 180, -90])
+def test_a_film_is_turned_as_it_was_whatever_else_its_frames_say(tmp_path: Path, degrees: int) -> None:
+    frame: Any = frames_of(write_film(tmp_path / "in.mp4", moving_scene(3), codec="libx264", rotation=degrees))[0]
+
+    class Unreadable:
+        rotation = frame.rotation
+
+        @property
+        def side_data(self) -> Any:
+            raise ValueError("31 is not a valid Type")
+
+    unreadable: Any = Unreadable()
+    assert _display_matrix(frame)
+    assert _display_matrix(unreadable) == _display_matrix(frame)
 
 
 @pytest.mark.parametrize("name", ["T12:30.mp4", "http:x.mp4", "100%d.mp4", "-y.mp4"])
