@@ -330,6 +330,8 @@ class Colorizer:
         Raises:
             ImageError: The reference is not a colour picture.
         """
+        if reference is not None and not isinstance(reference, np.ndarray):
+            raise ImageError(f"a reference must be a colour picture, an array (H, W, 3), got {reference!r}; read it first")
         picture = None if reference is None else self._ordered(reference)
         preference = None if picture is None else palette_weights(picture)
         decide = partial(self._decide, preference)

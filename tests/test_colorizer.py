@@ -141,6 +141,12 @@ def test_what_is_no_array_is_told_what_to_do(bad: Any, words: str) -> None:
         fake_colorizer()(bad)
 
 
+@pytest.mark.parametrize("reference", ["a.png", Path("a.png"), ["red"]])
+def test_a_reference_that_is_no_array_is_named(reference: Any) -> None:
+    with pytest.raises(ImageError, match="a reference must be a colour picture, an array"):
+        fake_colorizer().steady(reference=reference)
+
+
 def test_a_colorizer_can_be_handed_to_a_process() -> None:
     colorizer = edgecolor.load("tiny", precision="fp32", channels="bgr")
     again = pickle.loads(pickle.dumps(colorizer))  # noqa: S301  # our own
