@@ -178,7 +178,7 @@ def pin(field: ChromaField, hints: Sequence[Hint], lightness: FloatArray, finer:
     colors = [(hint, css_ab(hint.color)) for hint in hints]
     spots = [(x, y, *ab) for hint, ab in colors for x, y in hint.points]
     grid_height, grid_width = field.coefficients.shape[:2]
-    kept = _apart(spots, (grid_height / field.size[0], grid_width / field.size[1]), _STEP * finer)
+    kept = _apart(hints, (grid_height / field.size[0], grid_width / field.size[1]), _STEP * finer)
     if len(kept) > PINS_MAX:
         raise ImageError(f"the hints mark {len(kept)} places, {PINS_MAX} at most; draw fewer or shorter strokes")
     spots, lightness = [spots[number] for number in kept], lightness[kept]
@@ -196,15 +196,17 @@ def pin(field: ChromaField, hints: Sequence[Hint], lightness: FloatArray, finer:
     return replace(field, coefficients=coefficients)
 
 
-def _apart(spots: Sequence[tuple[float, ...]], scale: tuple[float, float], step: float) -> list[int]:
-    """Numbers of those that are no nearer on the grid than ``step`` to the last one kept of the same colour."""
+def _apart(hints: Sequence[Hint], scale: tuple[float, float], step: float) -> list[int]:
+    """Numbers, among all points, of those no nearer on the grid than ``step`` to the last one kept of the same stroke."""
     kept: list[int] = []
-    for number, (x, y, *ab) in enumerate(spots):
-        if kept:
-            last_x, last_y, *last_ab = spots[kept[-1]]
-            if ab == last_ab and np.hypot((x - last_x) * scale[1], (y - last_y) * scale[0]) < step:
-                continue
-        kept.append(number)
+    number = 0
+    for hint in hints:
+        last: tuple[float, float] | None = None
+        for x, y in hint.points:
+            if last is None or np.hypot((x - last[0]) * scale[1], (y - last[1]) * scale[0]) >= step:
+                kept.append(number)
+                last = x, y
+            number += 1
     return kept
 
 
