@@ -30,7 +30,13 @@ def add_video_commands(
     """Add ``video`` and ``camera``: ``add`` makes a command, ``add_model`` gives it the options for the model."""
     video = add("video", _video, "colour a film; sound, timing and its own brightness are kept")
     video.add_argument("source", type=Path, metavar="IN", help="film, in any container FFmpeg reads")
-    video.add_argument("-o", "--out", type=Path, metavar="OUT", help="film to write (default: IN-colour, a .mkv for most)")
+    video.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        metavar="OUT",
+        help="film to write (default: IN-colour; a .mkv unless IN is .mp4, .mov or .webm)",
+    )
     video.add_argument("--reference", type=Path, metavar="FILE", help="a colour photograph whose colours to keep throughout")
     video.add_argument("--codec", default="auto", help="auto, hardware, or FFmpeg's name of an encoder (default: auto)")
     video.add_argument("--crf", type=int, help="quality of the encoder, smaller is better")

@@ -166,7 +166,7 @@ def test_all_that_is_promised_of_a_gpu_is_measured(
         # The stand-in computes with ONNX Runtime, so this is the agreement of the files, which engines.verify asserts too
         agreement = found["agreement"][precision]
         assert 0 < agreement["network"]["mean_delta_e00"] < {"fp16": 0.1, "int8": 0.5}[precision]
-        assert agreement["network"]["p99_delta_e00"] < 3  # on a few small photographs; the promise is the mean
+        assert agreement["network"]["p99_delta_e00"] < {"fp16": 1, "int8": 3}[precision]
         assert 0 < agreement["frame"]["mean_delta_e00"] < agreement["frame"]["p99_delta_e00"]
     assert len(found["plans"]) == 2 * (1 + 2)
     assert list(found["benchmarks"]) == [work.name for work in cases.gpu_works()]

@@ -172,8 +172,8 @@ def test_a_frame_comes_out_as_on_the_cpu(
     assert rgb.shape == (height, width, 3)
     assert rgb.dtype == np.uint8
     assert_lightness_kept(rgb, tripled(grey))
-    # The grid is averaged from half the frame, which is smaller than the grid here, and so not quite the average of the whole
-    assert mean_error(rgb, colorizer(grey)) < 1.5
+    # The grid is averaged from half the frame, which is not quite the average of the whole where that is the smaller of both
+    assert mean_error(rgb, colorizer(grey)) < (1.5 if height == 392 else 1)
 
 
 @pytest.mark.parametrize("full_range", [True, False])
