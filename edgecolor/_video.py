@@ -345,14 +345,14 @@ def _add_video(  # noqa: PLR0913  # what a track is made from
     out: OutputContainer, pictures: VideoStream, first: VideoFrame, encoding: Encoding, target: Path, *, columns: int
 ) -> VideoStream:
     """The coloured track, with the size, times, rotation and colour tags of the one that is read."""
-    width, bits = first.width * columns, luma_of(first)[1].bits
-    name = choose_encoder(encoding, width, first.height, bits, out.supported_codecs)
+    width, coding = first.width * columns, luma_of(first)[1]
+    name = choose_encoder(encoding, width, first.height, coding.bits, out.supported_codecs)
     with doing(f"write {target}"):
         video: VideoStream = out.add_stream(
             name, rate=_rate(pictures), options=encoder_options(name, encoding, out.format.name)
         )
     context = video.codec_context
-    video.width, video.height, video.pix_fmt = width, first.height, planar_format(bits)
+    video.width, video.height, video.pix_fmt = width, first.height, planar_format(coding.bits)
     video.time_base = context.time_base = first.time_base  # so that every time stays what it is
     shape = pictures.sample_aspect_ratio
     if shape:
@@ -369,7 +369,25 @@ def _add_video(  # noqa: PLR0913  # what a track is made from
             raise SourceError(f"{target.name} cannot say that the film is turned; write to a .mp4, .mov or .mkv")
         video.set_display_matrix(matrix)
     video.metadata.update(_lasting(pictures.metadata))
+    _open_encoder(video, coding)
     return video
+
+
+def _open_encoder(video: VideoStream, coding: Coding) -> None:
+    """Some encoders refuse only here what they are set to: MPEG-2 fine times, Motion JPEG codes that are limited.
+
+    Raises:
+        SourceError: This one does.
+    """
+    context = video.codec_context
+    try:
+        context.open()
+    except ffmpeg().error.FFmpegError as error:
+        codes = "full" if coding.full_range else "limited"
+        raise SourceError(
+            f"the encoder {context.name} does not open for {video.width} x {video.height} pixels of {codes} range and times "
+            f"in units of {context.time_base} s: {error.strerror}; use codec='auto' or another encoder"
+        ) from error
 
 
 def _display_matrix(frame: VideoFrame) -> list[int] | None:

@@ -323,6 +323,8 @@ def test_the_encoder_can_be_chosen(tmp_path: Path) -> None:
         ("out.mkv", "ffv1", 20, "ffv1 takes no crf"),
         ("out.mp4", "libx264", None, "even sizes only, this is 63 by 47"),
         ("out.mkv", "mpeg4", None, "even sizes only"),
+        ("out.mkv", "mpeg2video", None, "mpeg2video does not open for .* limited range .* 1/1000 s"),
+        ("out.mkv", "mjpeg", None, "mjpeg does not open for .*; use codec='auto'"),
     ],
 )
 def test_encoders_that_cannot_are_named(tmp_path: Path, target: str, codec: str, crf: int | None, words: str) -> None:
