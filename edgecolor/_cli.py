@@ -17,7 +17,7 @@ from typing import Any, get_args
 
 import edgecolor
 from edgecolor._bench import bench
-from edgecolor._cli_image import add_image_command
+from edgecolor._cli_image import add_detail, add_image_command, detail_of
 from edgecolor._cli_video import add_video_commands
 from edgecolor._colorizer import check_vividness
 from edgecolor._engine import EngineName, installed_engines, why_not_tensorrt
@@ -73,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument("source", type=Path, metavar="IN", help="photograph")
     explain.add_argument("-o", "--out", type=Path, metavar="OUT", help="picture to write (default: IN-explained.png)")
     explain.add_argument("--json", action="store_true", help="print the figures as JSON")
+    add_detail(explain)
     _add_model(explain)
     _add_steering(explain)
 
@@ -199,7 +200,7 @@ def _explain(options: argparse.Namespace) -> int:
     colorizer = _open(options)
     original = read_picture(options.source)
     wishes = _steering(options)
-    answer = colorizer.predict(original, **wishes)
+    answer = colorizer.predict(original, detail=detail_of(options), **wishes)
     write_picture(target, report(original, answer, answer.alternatives(2), wished=bool(wishes)))
     figures = report_figures(answer)
     if options.json:

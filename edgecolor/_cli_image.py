@@ -50,12 +50,7 @@ def add_image_command(
     where.add_argument("-o", "--out", type=Path, metavar="OUT", help="file to write, for one photograph")
     where.add_argument("--out-dir", type=Path, metavar="DIR", help="folder to write to, under the same names")
     image.add_argument("--format", choices=[ending[1:] for ending in FORMATS], help="of the results (default: the source's)")
-    image.add_argument(
-        "--detail",
-        choices=[str(choice) for choice in get_args(Detail)],
-        default="auto",
-        help="how many times finer to look, per side: more for crowds and streets (default: as the picture gains by it)",
-    )
+    add_detail(image)
     image.add_argument("--depth", choices=get_args(Depth), default="auto", help="bits of a channel (default: the source's)")
     image.add_argument(
         "--compression",
@@ -80,6 +75,23 @@ def add_image_command(
     add_options(image)
 
 
+def add_detail(command: argparse.ArgumentParser) -> None:
+    """Add ``--detail``."""
+    command.add_argument(
+        "--detail",
+        choices=[str(choice) for choice in get_args(Detail)],
+        default="auto",
+        help="how many times finer, per side, to look, for pictures of many scenes or small things "
+        "(default: auto, from a megapixel up, where that makes the network surer)",
+    )
+
+
+def detail_of(options: argparse.Namespace) -> Detail:
+    """What ``--detail`` asks for."""
+    detail: Detail = next(choice for choice in get_args(Detail) if str(choice) == options.detail)
+    return detail
+
+
 def _jobs(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 256:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 256")
@@ -96,7 +108,7 @@ def _image(options: argparse.Namespace) -> int:
             rgb_space(rgb_profile(options.profile))
         except ImageError as error:
             raise ImageError(f"{options.profile}: {error}") from error
-    chosen["detail"] = "auto" if options.detail == "auto" else int(options.detail)
+    chosen["detail"] = detail_of(options)
     _make_folders(options, jobs)
     empty = set(options.sources) - {job.given for job in jobs} - {given for given, _ in unread}
     for folder in empty:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from edgecolor._capture import Frame
 from edgecolor._chroma import ChromaField, colored, guide
 from edgecolor._color import decode_bins, lab_to_rgb, rgb_to_lab
-from edgecolor._detail import Answer, Detail, check_detail, look
+from edgecolor._detail import Answer, Detail, check_detail, finer_grids, look
 from edgecolor._engine import Engine, EngineName, FrameEngine, choose_engine, open_engine
 from edgecolor._errors import ImageError
 from edgecolor._explain import ALTERNATIVE_TEMPERATURE, alternative_chroma, shifted_confidence
@@ -144,7 +144,7 @@ class Colorizer:
         (colors,) = self._engine.run(planes, "colors")
         return self._ordered(colored(luma, _field(colors, planes, luma)))
 
-    def predict(
+    def predict(  # noqa: PLR0913  # the public face: every option by its name
         self,
         gray: Picture,
         *,
@@ -152,6 +152,7 @@ class Colorizer:
         palette: Palette | None = None,
         vividness: float = 1.0,
         region: npt.NDArray[np.bool_] | None = None,
+        detail: Detail = 1,
     ) -> Colorization:
         """Colour a picture, steered, with the confidence and the alternatives.
 
@@ -161,21 +162,31 @@ class Colorizer:
             palette: CSS colours, or a reference picture (H, W, 3), to prefer where the network hesitates.
             vividness: Factor on the chroma, [0, 2]: 0 leaves grey, 1 is as judged best. Hinted colours stay as given.
             region: (H, W) bool. Outside it the picture keeps its own values, byte for byte.
+            detail: How many times finer, per side, the grid is on which colours are decided: 1, as for calling the colorizer,
+                2, 4, or "auto", as :meth:`image` does it.
 
         Raises:
-            ImageError: A picture, hint, palette, vividness or region that cannot be used.
+            ImageError: A picture, hint, palette, vividness, region or detail that cannot be used.
         """
         luma = read_luma(_copied(self._ordered(gray)))  # the alternatives may be asked for when it has changed
         hints = check_hints(listed(hints), luma.size)
         check_vividness(vividness)
         region = _checked_region(region, luma.size)
-        planes = self._planes(luma, hints)
+        check_detail(detail)
         preference = None if palette is None else palette_weights(self._ordered_palette(palette))
-        ab, confidence, distribution = self._judge(planes, preference, vividness)
+
+        held = finer_grids(detail, luma.size, self._model.grid_area)
+        planes = {number: self._planes(luma, hints, number) for number in (1, *held)}
+
+        def judge(planes: Plane) -> Answer:
+            ab, confidence, logits = self._judge(planes, preference, vividness)
+            return Answer(ab, confidence, logits.transpose(1, 2, 0))
+
+        finer, answer = look(judge, planes.__getitem__, held, detail)
 
         def finish(ab: npt.NDArray[np.float32]) -> Picture:
-            field = guide(ab * np.float32(vividness), planes[0, 0], luma.size)
-            image = colored(luma, pin(field, hints, luma.at(hint_points(hints))) if hints else field)
+            field = guide(ab * np.float32(vividness), planes[finer][0, 0], luma.size)
+            image = colored(luma, pin(field, hints, luma.at(hint_points(hints)), finer) if hints else field)
             if region is not None:
                 np.copyto(image, luma.picture if luma.picture.ndim == 3 else luma.picture[..., None], where=~region[..., None])
             return self._ordered(image)
@@ -185,10 +196,11 @@ class Colorizer:
                 weights = supposition if preference is None else preference * supposition
                 return self._decode(logits, weights, ALTERNATIVE_TEMPERATURE)
 
-            return [finish(other) for other in alternative_chroma(distribution, decode, ab, count)]
+            distribution = np.ascontiguousarray(np.asarray(answer.logits).transpose(2, 0, 1))
+            return [finish(other) for other in alternative_chroma(distribution, decode, answer.ab, count)]
 
-        large = cv2.resize(confidence, luma.size[::-1], interpolation=cv2.INTER_LINEAR)
-        return Colorization(finish(ab), np.clip(large, 0, 1, dtype=np.float32), alternatives)
+        large = cv2.resize(answer.confidence, luma.size[::-1], interpolation=cv2.INTER_LINEAR)
+        return Colorization(finish(answer.ab), np.clip(large, 0, 1, dtype=np.float32), alternatives)
 
     def chroma_planes(
         self,
@@ -283,7 +295,7 @@ class Colorizer:
         def decide(survey: Survey) -> Decision:
             check_hints(hints, survey.size)
             grids = {1: survey.lightness} | survey.finer
-            finer, (ab, sureness) = look(
+            finer, (ab, sureness, _) = look(
                 judge, lambda number: _planes_of(grids[number], survey.size, hints), tuple(survey.finer), detail
             )
             field = guide(ab * np.float32(vividness), grids[finer], survey.size)
@@ -415,9 +427,10 @@ class Colorizer:
         (colors,) = self._engine.run(planes, "colors")
         return _field(colors, planes, luma)
 
-    def _planes(self, luma: Luma, hints: Sequence[Hint]) -> npt.NDArray[np.float32]:
-        """The network's input for one picture: (1, 4, h, w)."""
-        return _planes_of(luma.lightness(*grid_size(*luma.size, self._model.grid_area)), luma.size, hints)
+    def _planes(self, luma: Luma, hints: Sequence[Hint], finer: int = 1) -> npt.NDArray[np.float32]:
+        """The network's input for one picture, (1, 4, h, w), on a grid so many times finer than the analysis grid."""
+        rows, columns = grid_size(*luma.size, self._model.grid_area)
+        return _planes_of(luma.lightness(finer * rows, finer * columns), luma.size, hints)
 
     def _decode(self, logits: Plane, preference: Plane, temperature: float) -> Plane:
         return decode_bins(logits, temperature, preference).astype(np.float32) * np.float32(self._model.vividness)

@@ -1,4 +1,4 @@
-"""A second, closer look at a picture that holds more than its analysis grid shows: a class, a crowd, a street.
+"""A second, closer look at a picture that holds more than its analysis grid shows, such as many scenes side by side.
 
 The grid is made finer and worked through in tiles that overlap. A tile sees what the whole could not, but not what it is a part
 of; so its colours and those of the whole are averaged, each by how sure it is.
@@ -37,6 +37,8 @@ class Answer(NamedTuple):
     """(h, w, 2) a*, b* of its cells."""
     confidence: Plane
     """(h, w) in [0, 1]."""
+    logits: Plane | None = None
+    """(h, w, bins) of their colour bins, where they were asked for."""
 
 
 def check_detail(detail: Detail) -> None:
@@ -95,15 +97,17 @@ def _in_tiles(judge: Callable[[Plane], Answer], planes: Plane, tile: tuple[int, 
     height, width = (side // CELL for side in planes.shape[2:])
     rows, columns = (side // CELL for side in tile)
     weights = tile_weights(rows, columns)[..., None].astype(np.float32)
-    total, weight = np.zeros((height, width, 3), np.float32), np.zeros((height, width, 1), np.float32)
+    total, weight = np.zeros((height, width, 1), np.float32), np.zeros((height, width, 1), np.float32)
     for top in tile_starts(planes.shape[2], tile[0]):
         for left in tile_starts(planes.shape[3], tile[1]):
-            part = judge(np.ascontiguousarray(planes[:, :, top : top + tile[0], left : left + tile[1]]))
+            part = _stacked(judge(np.ascontiguousarray(planes[:, :, top : top + tile[0], left : left + tile[1]])))
+            if total.shape[2] != part.shape[2]:
+                total = np.zeros((height, width, part.shape[2]), np.float32)
             place = np.s_[top // CELL : top // CELL + rows, left // CELL : left // CELL + columns]
-            total[place] += weights * np.dstack([part.ab, part.confidence])
+            total[place] += weights * part
             weight[place] += weights
     total /= weight
-    return Answer(np.ascontiguousarray(total[..., :2]), np.ascontiguousarray(total[..., 2]))
+    return _unstacked(total)
 
 
 def _averaged(whole: Answer, closer: Answer) -> Answer:
@@ -112,4 +116,18 @@ def _averaged(whole: Answer, closer: Answer) -> Answer:
     own, near = closer.confidence, cv2.resize(whole.confidence, size, interpolation=cv2.INTER_LINEAR)
     share = (own**SURENESS / np.maximum(own**SURENESS + near**SURENESS, 1e-9)).astype(np.float32)
     ab = cv2.resize(whole.ab, size, interpolation=cv2.INTER_CUBIC)
-    return Answer(ab + share[..., None] * (closer.ab - ab), near + share * (own - near))
+    logits: Plane | None = None
+    if whole.logits is not None and closer.logits is not None:
+        first: Plane = cv2.resize(whole.logits, size, interpolation=cv2.INTER_LINEAR).astype(np.float32, copy=False)
+        logits = first + share[..., None] * (closer.logits - first)
+    return Answer(ab + share[..., None] * (closer.ab - ab), near + share * (own - near), logits)
+
+
+def _stacked(answer: Answer) -> Plane:
+    """(h, w, 3 or 3 + bins): a*, b*, confidence, and the logits if there are any."""
+    return np.dstack([part for part in answer if part is not None])
+
+
+def _unstacked(planes: Plane) -> Answer:
+    ab, confidence = (np.ascontiguousarray(part) for part in (planes[..., :2], planes[..., 2]))
+    return Answer(ab, confidence, planes[..., 3:] if planes.shape[2] > 3 else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,9 @@ ALTERNATIVE_TEMPERATURE = 0.45
 ALTERNATIVE_FLOOR = 0.002
 """Weight, beside 1, of all other colours: where one of them is near certain it stays."""
 
+_COMPARED_CELLS = 64 * 64
+"""Of a finer grid, about so many are looked at to choose alternatives: 128 colourings are worked out for it."""
+
 _DIFFERENT = 12.0
 """Mean change of the most changed tenth of the picture from which two colourings count as different."""
 
@@ -43,27 +47,31 @@ def alternative_chroma(logits: Cells, decode: Callable[[Cells, Cells], Cells], g
         given: (h, w, 2), the colouring they are alternatives to.
         count: How many.
     """
-    probabilities = bin_probabilities(logits.reshape(len(logits), -1))
+    step = max(1, round(math.sqrt(given.size / 2 / _COMPARED_CELLS)))
+    some, given = np.ascontiguousarray(logits[:, ::step, ::step]), given[::step, ::step]
+    probabilities = bin_probabilities(some.reshape(len(some), -1))
     bins = compress_chroma(ab_bins())
     distance2 = np.square(bins[:, None] - bins[None]).sum(-1)
     suppositions = ALTERNATIVE_FLOOR + np.exp(-distance2 / (2 * ALTERNATIVE_WIDTH**2))
     evidence = np.log(suppositions @ probabilities).mean(1)
 
-    kept = [given]
-    passed: list[Cells] = []
-    for index in np.argsort(-evidence):
-        chroma = decode(logits, suppositions[index])
+    kept, chosen = [given], []
+    passed: dict[int, Cells] = {}
+    for index in map(int, np.argsort(-evidence)):
+        chroma = decode(some, suppositions[index])
         if min(_visible_change(chroma, other) for other in kept) >= _DIFFERENT:
             kept.append(chroma)
+            chosen.append(index)
         else:
-            passed.append(chroma)
-        if len(kept) > count:
+            passed[index] = chroma
+        if len(chosen) == count:
             break
     # A picture the network is sure of has few that differ much: the most different of the rest fill up.
-    while len(kept) <= count and passed:
-        changes = [min(_visible_change(chroma, other) for other in kept) for chroma in passed]
-        kept.append(passed.pop(int(np.argmax(changes))))
-    return kept[1 : count + 1]
+    while len(chosen) < count and passed:
+        farthest = max(passed, key=lambda index: min(_visible_change(passed[index], other) for other in kept))
+        kept.append(passed.pop(farthest))
+        chosen.append(farthest)
+    return [decode(logits, suppositions[index]) for index in chosen]
 
 
 def shifted_confidence(confidence: Cells, logits: Cells, lightness: Cells, own: Cells, given: Cells) -> Cells:
@@ -147,12 +155,13 @@ def report(original: Picture, answer: Colorization, alternatives: list[Picture],
     scale = min(_PANEL[0] / width, _PANEL[1] / height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     grey = _shown(original, size)
+    colored = bool((grey != grey[..., :1]).any())
     if original.ndim == 3:
         grey = cv2.merge([cv2.cvtColor(grey, cv2.COLOR_RGB2GRAY)] * 3)
     sure: Any = cv2.resize(answer.confidence, size, interpolation=cv2.INTER_AREA)
     first, second = alternatives
     top = [
-        _panel(_shown(original, size), "The photograph"),
+        _panel(_shown(original, size), "The photograph; its own colours are not used" if colored else "The photograph"),
         _panel(_shown(answer.image, size), "Its colours, with your wishes" if wished else "Its colours, as the network bets"),
         _panel(_certainty(grey, sure), "Where it is sure, where it guesses"),
     ]

@@ -263,3 +263,50 @@ def test_the_command_passes_detail_on(tmp_path: Path, monkeypatch: pytest.Monkey
         with pytest.raises(SystemExit, match="0"):
             main(["image", str(source), "-o", str(tmp_path / "b.png"), *more])
     assert given == ["auto", 4, "auto"]
+
+
+# Of an array
+
+
+@pytest.mark.parametrize("detail", [1, 2, 4, "auto"])
+def test_predict_decides_as_a_file_is_decided(tmp_path: Path, detail: Detail) -> None:
+    gray = _large()
+    hints = [Hint(100, 1000, "teal")]
+    source = _saved(tmp_path / "a.png", gray)
+    fake_colorizer().image(source, tmp_path / "b.png", detail=detail, hints=hints, vividness=0.8, confidence=tmp_path / "c.png")
+    answer = fake_colorizer().predict(gray, detail=detail, hints=hints, vividness=0.8)
+    assert np.abs(answer.image.astype(int) - pixels_of(tmp_path / "b.png")).max() <= 1
+    assert np.abs(255 * answer.confidence - pixels_of(tmp_path / "c.png")).max() <= 2, "levels of whole cells are written"
+
+
+def test_predict_looks_once_unless_it_is_asked() -> None:
+    engine = FakeEngine()
+    Colorizer(engine, fake_model()).predict(_large())
+    assert len(engine.planes) == 1
+    with pytest.raises(ImageError, match="detail must be one of 'auto', 1, 2, 4, got 3"):
+        fake_colorizer().predict(_large(), detail=3)  # type: ignore[arg-type]
+
+
+def test_alternatives_of_a_closer_look_differ_and_keep_the_lightness(colorizer: Colorizer) -> None:
+    gray = _large()
+    answer = colorizer.predict(gray, detail=2)
+    others = answer.alternatives(2)
+    for other in others:
+        assert_lightness_kept(other, gray)
+        assert np.abs(other.astype(int) - answer.image).mean() > 1
+
+
+def test_explain_describes_the_picture_that_image_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+    predict = Colorizer.predict
+
+    def noted(self: Colorizer, gray: Picture, **options: Any) -> Any:
+        given.append(options["detail"])
+        return predict(self, gray, **options)
+
+    monkeypatch.setattr(Colorizer, "predict", noted)
+    source = _saved(tmp_path / "a.png", scene(40, 40))
+    for more in ([], ["--detail", "2"]):
+        with pytest.raises(SystemExit, match="0"):
+            main(["explain", str(source), "-o", str(tmp_path / "b.png"), *more])
+    assert given == ["auto", 2]

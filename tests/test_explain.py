@@ -50,6 +50,15 @@ def test_the_report_shows_colours_and_paper() -> None:
     assert (np.ptp(sheet, axis=2) > 20).mean() > 0.2
 
 
+def test_the_report_says_that_colours_were_not_used() -> None:
+    gray = scene(300, 400)
+    answer = fake_colorizer().predict(gray)
+    grey, rgb = tripled(gray), np.dstack([gray, gray // 2, gray])
+    titles = [report(picture, answer, answer.alternatives(2))[:40, :570] for picture in (gray, grey, rgb)]
+    assert np.array_equal(titles[0], titles[1])
+    assert not np.array_equal(titles[0], titles[2])
+
+
 def test_the_report_leaves_the_answer_alone() -> None:
     picture = scene(60, 80)
     answer = fake_colorizer().predict(picture)
