@@ -187,13 +187,13 @@ def _shown(picture: Picture, size: tuple[int, int]) -> Picture:
     return rgb
 
 
-def _heat(share: npt.NDArray[np.float32]) -> Picture:
-    """Cividis, which the colour-blind read too: blue where it guesses, yellow where it is sure."""
+def heat(share: npt.NDArray[Any]) -> Picture:
+    """(H, W) float in [0, 1] as (H, W, 3) uint8 Cividis, which the colour-blind read too: blue guesses, yellow is sure."""
     return cv2.applyColorMap(cv2.convertScaleAbs(share, alpha=255), cv2.COLORMAP_CIVIDIS)[..., ::-1]
 
 
 def _certainty(grey: Picture, sure: npt.NDArray[np.float32]) -> Picture:
-    return cv2.addWeighted(grey, 0.35, np.ascontiguousarray(_heat(sure)), 0.65, 0)
+    return cv2.addWeighted(grey, 0.35, np.ascontiguousarray(heat(sure)), 0.65, 0)
 
 
 def _panel(picture: Picture, title: str) -> Picture:
@@ -208,7 +208,7 @@ def _panel(picture: Picture, title: str) -> Picture:
 def _key(figures: dict[str, float]) -> Picture:
     sheet = np.full((358, _PANEL[0], 3), _PAPER, np.uint8)
     bar = np.repeat(np.linspace(0, 1, _PANEL[0] - 40, dtype=np.float32)[None], 22, axis=0)
-    sheet[20:42, 20:-20] = _heat(bar)
+    sheet[20:42, 20:-20] = heat(bar)
     _write(sheet, "a guess", (20, 62), 0.5, _QUIET)
     _write(sheet, "sure", (_PANEL[0] - 60, 62), 0.5, _QUIET)
     for share in (GUESS, SURE):

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 
 from edgecolor._errors import SourceError
+from edgecolor._explain import heat
 from edgecolor._live import Shown
 
 WIDTH_MAX = 1280
@@ -125,10 +126,9 @@ def _bands(shown: Shown) -> bytes:
     height, width = after.shape[:2]
     neutral = tuple(np.full_like(plane, 1 << (shown.frame.coding.bits - 1)) for plane in shown.chroma)
     before = Shown(**{**vars(shown), "chroma": neutral}).rgb(WIDTH_MAX)
-    levels = np.rint(255 * np.clip(shown.confidence, 0, 1)).astype(np.uint8)
-    sure = cv2.applyColorMap(cv2.resize(levels, (width, height), interpolation=cv2.INTER_LINEAR), cv2.COLORMAP_VIRIDIS)
-    stacked = np.vstack([before[..., ::-1], after[..., ::-1], sure])
-    return bytes(cv2.imencode(".jpg", stacked, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1])
+    sure = heat(cv2.resize(shown.confidence, (width, height), interpolation=cv2.INTER_LINEAR))
+    stacked = np.vstack([before, after, sure])
+    return bytes(cv2.imencode(".jpg", stacked[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1])
 
 
 class _Server6(ThreadingHTTPServer):

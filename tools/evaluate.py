@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 import edgecolor
 from edgecolor._color import delta_e00, lab_to_rgb, rgb_to_lab
+from edgecolor._explain import heat
 from edgecolor._hints import css_ab
 from tools.data import Photo, read_photos
 from tools.figures import NEAR, blocks, figures_of, grey_of, interval, psnr, summary
@@ -125,9 +126,11 @@ def contact_sheet(colorizer: edgecolor.Colorizer, photos: list[Photo], columns: 
     cells = []
     for photo in photos:
         answer = colorizer.predict(photo)
-        heat = cv2.applyColorMap(cv2.convertScaleAbs(answer.confidence, alpha=255), cv2.COLORMAP_CIVIDIS)[..., ::-1]
         grey = np.rint(grey_of(rgb_to_lab(photo / 255.0)) * 255).astype(np.uint8)
-        parts = [cv2.resize(part, (200, 150), interpolation=cv2.INTER_AREA) for part in (grey, answer.image, heat, photo)]
+        parts = [
+            cv2.resize(part, (200, 150), interpolation=cv2.INTER_AREA)
+            for part in (grey, answer.image, heat(answer.confidence), photo)
+        ]
         cells.append(np.pad(np.hstack(parts), ((2, 2), (4, 4), (0, 0)), constant_values=255))
     cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
     return np.vstack([np.hstack(cells[first : first + columns]) for first in range(0, len(cells), columns)])

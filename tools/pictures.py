@@ -5,6 +5,7 @@ python -m tools.pictures
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,22 @@ import numpy.typing as npt
 
 import edgecolor
 from edgecolor._color import rgb_to_lab
+from edgecolor._explain import heat
 from tools.data import Photo, read_photos
 from tools.figures import grey_of
 
 ROOT = Path(__file__).parent.parent
 PHOTOS = ROOT / "tests" / "photos"
 OUT = ROOT / "docs" / "pictures"
-CELL = (300, 225)
-"""Width and height of one picture on a sheet, in pixels."""
+
+WIDTH = 300
+"""Of one picture on a sheet, in pixels; a standing one is cropped to a square."""
+
+_GAP, _TITLE = 6, 28
+_INK = (60, 60, 60)
+
+SHOWN_FIRST = ("temple.jpg", "cat.jpg", "coffee.jpg")
+"""Of the README: one that succeeds, one that does by half, one that fails."""
 
 
 def grey_levels(photo: Photo) -> npt.NDArray[np.uint8]:
@@ -29,71 +38,107 @@ def grey_levels(photo: Photo) -> npt.NDArray[np.uint8]:
     return np.rint(grey_of(rgb_to_lab(photo / 255.0))[..., 0] * 255).astype(np.uint8)
 
 
-def heat(confidence: npt.NDArray[np.float32]) -> Photo:
-    """Confidence as Cividis: blue guesses, yellow is sure."""
-    colors: Photo = cv2.applyColorMap(cv2.convertScaleAbs(confidence, alpha=255), cv2.COLORMAP_CIVIDIS)
-    return colors[..., ::-1]
-
-
-def cell(picture: npt.NDArray[Any], title: str = "") -> Photo:
-    """One picture in its place, whole, on white, with a title above if there is one."""
+def fitted(picture: npt.NDArray[Any]) -> Photo:
+    """A picture as wide as a sheet's column, cropped to a square if it stands."""
     rgb = picture if picture.ndim == 3 else cv2.merge([picture] * 3)
-    scale = min(CELL[0] / rgb.shape[1], CELL[1] / rgb.shape[0])
-    small = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    sheet = np.full((CELL[1] + 34, CELL[0] + 8, 3), 255, np.uint8)
-    left = (sheet.shape[1] - small.shape[1]) // 2
-    sheet[30 : 30 + small.shape[0], left : left + small.shape[1]] = small
-    cv2.putText(sheet, title, (left, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.52, (60, 60, 60), 1, cv2.LINE_AA)
-    return sheet
+    height, width = rgb.shape[:2]
+    rgb = rgb[: min(height, width)]  # heads are at the top
+    size = WIDTH, round(WIDTH * rgb.shape[0] / width)
+    small: Photo = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    return small
 
 
-def save(name: str, rows: list[list[Photo]]) -> None:
-    """Write a sheet of cells."""
+def titled(titles: Sequence[str]) -> Photo:
+    """A line with a title above the middle of each column."""
+    line = np.full((_TITLE, len(titles) * (WIDTH + _GAP) - _GAP, 3), 255, np.uint8)
+    for number, title in enumerate(titles):
+        (width, _), _ = cv2.getTextSize(title, cv2.FONT_HERSHEY_SIMPLEX, 0.52, 1)
+        left = number * (WIDTH + _GAP) + (WIDTH - width) // 2
+        cv2.putText(line, title, (left, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.52, _INK, 1, cv2.LINE_AA)
+    return line
+
+
+def row_of(pictures: Sequence[npt.NDArray[Any]]) -> Photo:
+    """Pictures of one shape side by side."""
+    parts: list[Photo] = []
+    for picture in pictures:
+        part = fitted(picture)
+        parts += [part, np.full((part.shape[0], _GAP, 3), 255, np.uint8)]
+    return np.hstack(parts[:-1])
+
+
+def stacked(rows: Sequence[Photo]) -> Photo:
+    """A sheet of rows, one below the other."""
+    gap = np.full((_GAP, rows[0].shape[1], 3), 255, np.uint8)
+    return np.vstack([part for row in rows for part in (row, gap)][:-1])
+
+
+def save(name: str, rows: Sequence[Photo]) -> None:
+    """Write a sheet."""
     OUT.mkdir(parents=True, exist_ok=True)
-    sheet = np.vstack([np.hstack(row) for row in rows])
-    cv2.imwrite(str(OUT / name), sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+    cv2.imwrite(str(OUT / name), stacked(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
     print(OUT / name)
 
 
 def examples(colorizer: edgecolor.Colorizer, photos: dict[str, Photo]) -> None:
-    """Every photograph: grey, coloured, how sure, the truth."""
-    rows: list[list[Photo]] = []
-    for photo in photos.values():
+    """Every photograph, and the README's three: grey, coloured, how sure, the truth."""
+    rows = {}
+    for name, photo in photos.items():
         grey = grey_levels(photo)
         answer = colorizer.predict(grey)
-        titles = ("grey", "coloured", "how sure (blue guesses)", "the truth") if not rows else ("",) * 4
-        pictures = (grey, answer.image, heat(answer.confidence), photo)
-        rows.append([cell(picture, title) for picture, title in zip(pictures, titles, strict=True)])
-    save("examples.jpg", rows)
+        rows[name] = row_of([grey, answer.image, heat(answer.confidence), photo])
+    titles = titled(["grey", "coloured", "how sure: blue guesses, yellow is sure", "the truth"])
+    save("examples.jpg", [titles, *rows.values()])
+    save("first.jpg", [titles, *(rows[name] for name in SHOWN_FIRST)])
 
 
 def alternatives(colorizer: edgecolor.Colorizer, photos: dict[str, Photo]) -> None:
     """What else three pictures could be."""
-    rows: list[list[Photo]] = []
+    rows = []
     for name in ("coffee.jpg", "astronaut.jpg", "temple.jpg"):
         answer = colorizer.predict(grey_levels(photos[name]))
-        titles = ("its answer", "also plausible", "also plausible", "also plausible") if not rows else ("",) * 4
-        pictures = (answer.image, *answer.alternatives(3))
-        rows.append([cell(picture, title) for picture, title in zip(pictures, titles, strict=True)])
-    save("alternatives.jpg", rows)
+        rows.append(row_of([answer.image, *answer.alternatives(4)]))
+    save("alternatives.jpg", [titled(["its answer", *(f"also plausible: {number}" for number in range(1, 5))]), *rows])
+
+
+def with_hints(image: Photo, hints: Sequence[edgecolor.Hint]) -> Photo:
+    """The picture with every hint drawn in: a ringed dot of its colour, or a line."""
+    shown = image.copy()
+    for hint in hints:
+        points = np.rint(hint.points).astype(np.int32)
+        color = tuple(int(part) for part in _rgb(hint.color))
+        for wide, paint in ((7, (255, 255, 255)), (4, color)):
+            if len(points) > 1:
+                cv2.polylines(shown, [points], isClosed=False, color=paint, thickness=wide, lineType=cv2.LINE_AA)
+            else:
+                cv2.circle(shown, points[0].tolist(), wide, paint, -1, cv2.LINE_AA)
+    return shown
+
+
+def _rgb(hex_color: str) -> tuple[int, int, int]:
+    red, green, blue = bytes.fromhex(hex_color.removeprefix("#"))
+    return red, green, blue
 
 
 def steering(colorizer: edgecolor.Colorizer, photos: dict[str, Photo]) -> None:
-    """One picture without and with hints, and with a palette."""
-    grey = grey_levels(photos["coffee.jpg"])
-    hints = [
-        edgecolor.Hint(250, 215, "#b03a1e"),
-        edgecolor.Hint(150, 170, "#b03a1e"),
-        edgecolor.Hint(60, 60, "#a5592a"),
-    ]
-    blue = [edgecolor.Hint(hint.x, hint.y, "steelblue") for hint in hints[:2]]
-    pictures = {
-        "no hints": colorizer(grey),
-        "three hints": colorizer.predict(grey, hints=hints).image,
-        "two other hints": colorizer.predict(grey, hints=blue).image,
-        "a palette: teal, wheat": colorizer.predict(grey, palette=["teal", "wheat"]).image,
+    """Two pictures without and with hints, strokes, a palette, a reference and vividness."""
+    coffee, astronaut = grey_levels(photos["coffee.jpg"]), grey_levels(photos["astronaut.jpg"])
+    red = [edgecolor.Hint(250, 215, "#b03a1e"), edgecolor.Hint(150, 170, "#b03a1e"), edgecolor.Hint(60, 60, "#a5592a")]
+    blue = [edgecolor.Hint(hint.x, hint.y, "#4682b4") for hint in red[:2]]
+    stroke = [edgecolor.Hint(130, 300, "#d9622b", path=((160, 350), (215, 330), (290, 240)))]
+    first = {
+        "no hints": colorizer(coffee),
+        "three hints": with_hints(colorizer.predict(coffee, hints=red).image, red),
+        "two other hints": with_hints(colorizer.predict(coffee, hints=blue).image, blue),
+        "vividness 1.5": colorizer.predict(coffee, vividness=1.5).image,
     }
-    save("steering.jpg", [[cell(picture, title) for title, picture in pictures.items()]])
+    second = {
+        "no hints": colorizer(astronaut),
+        "a stroke": with_hints(colorizer.predict(astronaut, hints=stroke).image, stroke),
+        "a palette: steelblue, wheat": colorizer.predict(astronaut, palette=["steelblue", "wheat"]).image,
+        "a reference: its own colours": colorizer.predict(astronaut, palette=photos["astronaut.jpg"]).image,
+    }
+    save("steering.jpg", [part for row in (first, second) for part in (titled(list(row)), row_of(list(row.values())))])
 
 
 def main() -> None:

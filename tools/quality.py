@@ -182,22 +182,25 @@ def smaller(photo: Array) -> Array:
 
 
 def sheet(colorizers: Colorizers, photos: Photos) -> Array:
-    """Every photograph: grey, each network's colours and its confidence, the truth; with the CIEDE2000 above each."""
-    from tools.pictures import cell, heat
+    """Every photograph: grey, each network's colours, how sure the first one is, the truth; with the CIEDE2000 above each."""
+    from edgecolor._explain import heat
+    from tools.pictures import row_of, stacked, titled
 
     rows = []
     for photo in photos.values():
         grey = grey_picture(photo)
-        row: dict[str, float] = {}
-        parts = []
+        cells: dict[str, Array] = {}
         for name, (colorizer, _) in colorizers.items():
             answer = colorizer.predict(grey)
             row, _ = figures_of(photo, answer.image, answer.confidence)
-            parts.append(cell(answer.image, f"{name}: {row['delta_e00']:.1f}"))
-            parts.append(cell(heat(answer.confidence), "how sure (blue guesses)"))
-        first = cell(grey, f"grey: {row['grey_delta_e00']:.1f} from the truth")
-        rows.append(np.hstack([first, *parts, cell(photo, "truth")]))
-    return np.vstack(rows)
+            if not cells:
+                cells[f"grey: {row['grey_delta_e00']:.1f} from the truth"] = grey
+            cells[f"{name}: {row['delta_e00']:.1f}"] = answer.image
+            if len(cells) == 2:  # of the one that people get
+                cells["how sure it is"] = heat(answer.confidence)
+        cells["truth"] = photo
+        rows += [titled(list(cells)), row_of(list(cells.values()))]
+    return stacked(rows)
 
 
 def main(arguments: list[str] | None = None) -> None:
