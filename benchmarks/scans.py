@@ -3,7 +3,7 @@
 python -m benchmarks.scans make FOLDER [SCAN ...]     a photograph enlarged, with grain, or sixteen in one; 16-bit grey
 python -m benchmarks.scans measure FOLDER [SCAN ...]  copy and colour each in turn, in processes of their own
 python -m benchmarks.scans check FOLDER [SCAN ...]    compare every pixel's lightness, and the colours with those at 1 megapixel
-python -m benchmarks.scans table [--write]          the README's table of what was measured
+python -m benchmarks.scans table [--write]          the table of it in docs/scans.md
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def main() -> None:
             record(scan, {"chroma_change_from_small": round(chroma_change(path, colored_of(path)), 3)})
             record(scan, {"lightness_change_max": round(lightness_change(path, colored_of(path)), 5)})
     elif options.write:
-        page = ROOT / "README.md"
+        page = ROOT / "docs" / "scans.md"
         page.write_text(placed(page.read_text(encoding="utf-8"), "scans", f"\n{table()}\n\n"), encoding="utf-8")
     else:
         print(table())

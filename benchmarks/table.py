@@ -1,7 +1,7 @@
-"""The README's table of how fast it is, from benchmarks/results.
+"""The tables of how fast it is, from benchmarks/results: all of it in docs/speed.md, five lines of it in the README.
 
-python -m benchmarks.table [FILE ...]               print it
-python -m benchmarks.table [FILE ...] --write       put it between <!-- benchmarks --> and <!-- end --> in README.md
+python -m benchmarks.table [FILE ...]               print all of it
+python -m benchmarks.table [FILE ...] --write       put it between <!-- benchmarks --> and <!-- end --> in both
 """
 
 from __future__ import annotations
@@ -16,6 +16,16 @@ from benchmarks.record import RESULTS
 from tools.pages import placed
 
 README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "speed.md"
+
+SHORT = (
+    "The bare network on 256 by 256, fp32, 2 threads",
+    "1080p frame, 8-bit grey to RGB",
+    "24 megapixels, 16-bit grey to RGB",
+    "`edgecolor image`, from start to the picture on disk",
+    "tiny: 1080p frame, 8-bit grey to RGB",
+)
+"""Titles of the cases that the README shows."""
 
 HEAD = "| | median | middle half | 99 % within | times the network | peak memory |\n| --- | ---: | ---: | ---: | ---: | ---: |"
 
@@ -29,15 +39,30 @@ def main(arguments: list[str] | None = None) -> None:
     """Print or write the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.table", description=__doc__)
     parser.add_argument("files", nargs="*", type=Path, help="results (default: all of benchmarks/results)")
-    parser.add_argument("--write", action="store_true", help="put it into README.md")
+    parser.add_argument("--write", action="store_true", help=f"put it into {PAGE.name} and README.md")
     options = parser.parse_args(arguments)
     files = options.files or sorted(RESULTS.glob("*.json"))
     results = [json.loads(path.read_text(encoding="utf-8")) for path in files]
     text = "\n\n".join(section(found) for found in results if "benchmarks" in found)
     if options.write:
-        README.write_text(placed(README.read_text(encoding="utf-8"), "benchmarks", f"\n{text}\n\n"), encoding="utf-8")
+        few = "\n\n".join(short(found) for found in results if "benchmarks" in found)
+        for page, table in ((PAGE, text), (README, few)):
+            page.write_text(placed(page.read_text(encoding="utf-8"), "benchmarks", f"\n{table}\n\n"), encoding="utf-8")
     else:
         print(text)
+
+
+def short(results: dict[str, Any]) -> str:
+    """What matters most of one device's figures."""
+    found = {figures["title"]: figures for figures in results["benchmarks"].values()}
+    lines = [
+        f"| {title} | {duration(found[title]['median_ms'])} | {found[title]['ratio_to_network']:.2f} |"
+        for title in SHORT
+        if title in found
+    ]
+    device = results["device"]
+    head = f"| {device['name']}, {device['cores']} cores | median | times the network |\n| --- | ---: | ---: |"
+    return "\n".join([head, *lines])
 
 
 def section(results: dict[str, Any]) -> str:

@@ -43,17 +43,20 @@ def camera(  # noqa: PLR0913  # every choice has a default
     Args:
         source: ``"csi://0"`` (Jetson, through GStreamer), ``"/dev/video0"`` (V4L2), ``"rtsp://…"`` or another network
             stream, a film, a folder of pictures, or any iterable of (H, W) or (H, W, 3) arrays, uint8 or uint16.
-        width: Asked of a camera.
-        height: Asked of a camera.
-        rate: Frames per second asked of a camera.
+            Colour arrays are RGB, whatever the colorizer's ``channels``; only their luma is used.
+        width: Of a frame in pixels, asked of a camera; it may give another.
+        height: Likewise.
+        rate: Frames per second, likewise.
         stall: Seconds without a frame after which a live source counts as lost and is opened again.
         give_up: Seconds without a frame after which that ends, with an error.
 
     Raises:
-        SourceError: There is no such source, or nothing here can open it.
+        SourceError: It is no kind of source. That it is not there, or cannot be opened, is said at the first frame.
     """
     wish = Wish(width, height, rate)
     if not isinstance(source, (str, PathLike)):
+        if not isinstance(source, Iterable):
+            raise SourceError(f"a camera must be a name, such as '/dev/video0', or an iterable of arrays, got {source!r}")
         return Camera(partial(arrays, source), "frames", live=False)
     name = fspath(source)
     device = re.fullmatch(r"(?:v4l2://)?(/dev/video\d+)", name)

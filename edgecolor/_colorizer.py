@@ -88,9 +88,10 @@ class Colorization:
     _alternatives: Callable[[int], list[Picture]] = field(repr=False)
 
     def alternatives(self, count: int = 3) -> list[Picture]:
-        """Other colourings that the network finds plausible, most likely first: ``count`` arrays like ``image``.
+        """Other colourings that the network finds plausible: ``count`` arrays like ``image``.
 
-        What it is sure of stays; what it guesses takes the other colours it had in mind, each time another one.
+        What it is sure of stays; what it guesses takes the other colours it had in mind, each time another one: those that
+        differ visibly come first, the most likely of them first.
         """
         if not isinstance(count, int) or not 1 <= count <= ALTERNATIVES_MAX:
             raise ImageError(f"the number of alternatives must be a whole number from 1 to {ALTERNATIVES_MAX}, got {count!r}")
@@ -363,8 +364,13 @@ class Colorizer:
         """Colour frames as they come, their colours held still: (H, W, 3) sRGB for each.
 
         Args:
-            frames: A camera, or any iterable of its frames or of arrays as for calling the colorizer.
+            frames: A camera or its frames, which come out uint8; or any iterable of arrays as for calling the colorizer,
+                which keep their dtype.
             reference: As for :meth:`steady`.
+
+        Raises:
+            SourceError: The camera is lost, or not there.
+            ImageError: A frame that is no picture; a reference that is none.
         """
         steady = self.steady(reference=reference)
         return (steady(frame.grey if isinstance(frame, Frame) else frame) for frame in frames)
@@ -380,7 +386,7 @@ class Colorizer:
         preview: bool = False,
         progress: Callable[[Progress], object] | None = None,
     ) -> None:
-        """Colour a film into another; its Y plane goes to the encoder byte for byte.
+        """Colour a film into another; its Y plane goes to the encoder byte for byte (``codec="ffv1"`` keeps it so in the file).
 
         Sound, subtitles, chapters, times of frames, rotation and colour tags are carried over.
 

@@ -98,6 +98,12 @@ def test_sources_that_are_not_there_are_named_at_once(source: str, words: str) -
         next(frames)
 
 
+@pytest.mark.parametrize("source", [0, None, 1.5])
+def test_what_is_no_source_is_named(source: Any) -> None:
+    with pytest.raises(SourceError, match=f"must be a name, such as '/dev/video0', or an iterable of arrays, got {source}"):
+        edgecolor.camera(source)
+
+
 def test_csi_without_gstreamer_says_what_to_do() -> None:
     if "GStreamer:                   YES" in cv2.getBuildInformation():
         pytest.skip("this OpenCV has GStreamer")

@@ -6,16 +6,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clips import moving_scene, write_film
 from fakes import REPOSITORY, run_python
 
 from edgecolor._cli import parser
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+PYTHON = (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8")
 DOCUMENTS = sorted(REPOSITORY.glob("*.md")) + sorted(REPOSITORY.glob("docs/**/*.md"))
 
 
 def _blocks(language: str, text: str = README) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def _program(text: str) -> str:
+    """The Python blocks of a document as one program, each line where it stands there, so that errors name it."""
+    lines: list[str] = []
+    language: str | None = None
+    for line in text.splitlines():
+        fence = line.startswith("```")
+        lines.append(line if language == "python" and not fence else "")
+        if fence:
+            language = line[3:] if language is None else None
+    return "\n".join(lines)
 
 
 def _links(document: Path) -> list[str]:
@@ -49,14 +63,16 @@ def test_every_python_block_compiles(document: Path) -> None:
         compile(block, f"{document.name}, block {number}", "exec")
 
 
-def test_the_readme_has_python_to_run() -> None:
-    assert _blocks("python")
-
-
-def test_the_readme_s_python_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", [README, PYTHON], ids=["README.md", "python.md"])
+def test_the_python_of_a_document_runs(text: str, tmp_path: Path) -> None:
     (tmp_path / "tests").symlink_to(REPOSITORY / "tests")
-    done = run_python("-W", "error", "-c", "\n".join(_blocks("python")), home=tmp_path)
+    write_film(tmp_path / "film.mp4", moving_scene(4), codec="libx264")
+    program = _program(text)
+    assert program.strip()
+    done = run_python("-W", "error", "-c", program, home=tmp_path)
     assert done.returncode == 0, done.stderr
+    if text is PYTHON:
+        assert done.stdout.splitlines() == re.findall(r"^ *print\(.*\) +# (.*)$", program, re.MULTILINE)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

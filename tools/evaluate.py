@@ -172,6 +172,8 @@ def quality_table(figures: dict[str, Any]) -> str:
     """The figures that people ask for, as Markdown."""
     quality, hints = figures["quality"], figures["hints"]["psnr_db"]
 
+    few = f" ({figures['count_of_subset']} of them)"
+
     def cell(value: dict[str, float], digits: int) -> str:
         return f"{value['mean']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
 
@@ -184,9 +186,9 @@ def quality_table(figures: dict[str, Any]) -> str:
         ("colourfulness, as a ratio to the truth's", cell(quality["colorfulness_ratio_to_truth"], 3), "0"),
         ("confidence against error, median rank correlation", cell(quality["confidence_spearman_median"], 3), ""),
         ("expected calibration error", f"{figures['calibration']['expected_calibration_error']:.3f}", ""),
-        ("CIEDE2000 at a hinted pixel", cell(figures["hints"]["delta_e00_at_point"], 2), ""),
-        ("PSNR with 0, 1, 5, 10, 50, 100 hints, dB", " → ".join(f"{value['mean']:.2f}" for value in hints.values()), ""),
-        ("same photograph at neighbouring sizes, mean Δab", scales, ""),
+        (f"CIEDE2000 at a hinted pixel{few}", cell(figures["hints"]["delta_e00_at_point"], 2), ""),
+        (f"PSNR with 0, 1, 5, 10, 50, 100 hints, dB{few}", " → ".join(f"{value['mean']:.2f}" for value in hints.values()), ""),
+        (f"same photograph at neighbouring sizes, mean Δab{few}", scales, ""),
         ("greatest change of L* anywhere, 8 bit", f"{quality['lightness_error_max']['max']:.2f}", ""),
     )
     head = "| figure | edgecolor | grey |\n| --- | --- | --- |\n"
@@ -219,6 +221,7 @@ def main(arguments: list[str] | None = None) -> None:
         "photographs": len(photos),
         "quality": summary(rows),
         "calibration": calibrated,
+        "count_of_subset": len(subset),
         "hints": measure_hints(colorizer, subset),
         "scales": measure_scales(colorizer, subset),
         "alternatives": measure_alternatives(colorizer, subset),
