@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from numbers import Real
 from os import PathLike, fspath
 from pathlib import Path
@@ -70,8 +70,14 @@ def load(
         raise ImageError(f"channels must be 'auto', 'rgb' or 'bgr', got {channels!r}")
     chosen = choose_engine(engine)
     file = find_model(model, precision, chosen)
-    again = partial(load, model, engine=chosen, precision=precision, channels=channels)
+    again = partial(kept_open, model, chosen, precision, channels)
     return Colorizer(open_engine(chosen, file), file, channels="rgb" if channels == "auto" else channels, again=again)
+
+
+@cache
+def kept_open(model: ModelName, engine: EngineName, precision: Precision, channels: Channels) -> Colorizer:
+    """As ``load``, once in a process, however often it is handed tasks that need it."""
+    return load(model, engine=engine, precision=precision, channels=channels)
 
 
 @dataclass(frozen=True, eq=False)

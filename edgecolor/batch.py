@@ -25,12 +25,12 @@ once, the second call waits for the first, up to ten minutes, and then passes ov
 from __future__ import annotations
 
 import time
-from functools import cache
+from inspect import signature
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from edgecolor._colorizer import Colorizer, load
+from edgecolor._colorizer import Colorizer, kept_open
 from edgecolor._errors import SourceError
 from edgecolor._files import BusyError, make_folder
 from edgecolor._image import numbered
@@ -78,8 +78,14 @@ def color(
         engine: See there.
         precision: See there.
         options: For ``Colorizer.image``.
+
+    Raises:
+        TypeError: That has no such option.
+        EdgecolorError: The model cannot be opened.
     """
-    colorizer = _opened(model, engine, precision)  # what is wrong with it is wrong with all files, and no record
+    # what is wrong with the model or an option's name is wrong with all files, and no record
+    signature(Colorizer.image).bind(None, source, target, **options)
+    colorizer = kept_open(model, engine, precision, "auto")
     try:
         make_folder(Path(target).parent)
     except SourceError as error:
@@ -131,8 +137,3 @@ def colored_by(
 def _has_map(path: str | PathLike[str] | None) -> bool:
     """Whether the confidence is there, of one page or of several. It is written before its picture appears."""
     return path is None or Path(path).exists() or numbered(Path(path), 0, 2).exists()
-
-
-@cache
-def _opened(model: ModelName, engine: EngineName, precision: Precision) -> Colorizer:
-    return load(model, engine=engine, precision=precision)

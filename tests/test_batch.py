@@ -115,6 +115,11 @@ def test_a_wrong_model_is_an_error() -> None:
         batch.color("a.png", "b.png", model="huge")  # type: ignore[arg-type]
 
 
+def test_an_option_that_is_none_is_an_error_and_no_record(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'detial'"):
+        batch.color(tmp_path / "a.png", tmp_path / "b.png", detial=2)
+
+
 def test_the_function_can_be_sent_to_workers() -> None:
     assert pickle.loads(pickle.dumps(batch.color)) is batch.color  # noqa: S301
 

@@ -152,6 +152,7 @@ def test_a_colorizer_can_be_handed_to_a_process() -> None:
     again = pickle.loads(pickle.dumps(colorizer))  # noqa: S301  # our own
     assert repr(again) == repr(colorizer)
     assert np.array_equal(again(scene(40, 50)), colorizer(scene(40, 50)))
+    assert pickle.loads(pickle.dumps(colorizer)) is again, "a process opens it once"  # noqa: S301
     with pytest.raises(TypeError, match=r"only a colorizer that edgecolor\.load has opened"):
         pickle.dumps(fake_colorizer())
 
