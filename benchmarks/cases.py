@@ -162,13 +162,14 @@ class OnGpu:
 
     def __init__(self, array: npt.NDArray[Any], cuda: Cuda) -> None:
         self.shape, self._dtype, self._cuda = array.shape, array.dtype, cuda
-        self._address = cuda.allocate(array.nbytes)
-        weakref.finalize(self, cuda.release, allocated=[self._address])
-        stream, pinned = cuda.stream(), cuda.pinned(array.nbytes)
-        pinned.host[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        cuda.upload(self._address, pinned.host, stream)
-        cuda.wait(stream)
-        cuda.release(stream=stream, pinned=[pinned])
+        with cuda.active():
+            self._address = cuda.allocate(array.nbytes)
+            weakref.finalize(self, cuda.release, allocated=[self._address])
+            stream, pinned = cuda.stream(), cuda.pinned(array.nbytes)
+            pinned.host[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+            cuda.upload(self._address, pinned.host, stream)
+            cuda.wait(stream)
+            cuda.release(stream=stream, pinned=[pinned])
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
@@ -178,11 +179,12 @@ class OnGpu:
     def numpy(self) -> npt.NDArray[Any]:
         """What it holds now."""
         array = np.empty(self.shape, self._dtype)
-        stream, pinned = self._cuda.stream(), self._cuda.pinned(array.nbytes)
-        self._cuda.download(pinned.host, self._address, stream)
-        self._cuda.wait(stream)
-        array.reshape(-1).view(np.uint8)[:] = pinned.host
-        self._cuda.release(stream=stream, pinned=[pinned])
+        with self._cuda.active():
+            stream, pinned = self._cuda.stream(), self._cuda.pinned(array.nbytes)
+            self._cuda.download(pinned.host, self._address, stream)
+            self._cuda.wait(stream)
+            array.reshape(-1).view(np.uint8)[:] = pinned.host
+            self._cuda.release(stream=stream, pinned=[pinned])
         return array
 
 

@@ -213,7 +213,9 @@ def card_rates(cuda: Any) -> Rates:
         int(cuda._call("ask the GPU", "cudaDeviceGetAttribute", attribute, 0))
         for attribute in (attributes.cudaDevAttrMultiProcessorCount, attributes.cudaDevAttrClockRate)
     )
-    rates = copy_rates(cuda) | {
+    with cuda.active():
+        copied = copy_rates(cuda)
+    rates = copied | {
         "half_tflops": half_rate(cuda),
         "vector_tflops": 2 * HALF_LANES * processors * kilohertz * 1e3 / 1e12,
     }

@@ -47,7 +47,8 @@ def camera(  # noqa: PLR0913  # every choice has a default
         width: Of a frame in pixels, asked of a camera; it may give another.
         height: Likewise.
         rate: Frames per second, likewise.
-        stall: Seconds without a frame after which a live source counts as lost and is opened again.
+        stall: Seconds without a frame after which a live source counts as lost and is opened again; for V4L2
+            it is OpenCV that waits, for 10.
         give_up: Seconds without a frame after which that ends, with an error.
 
     Raises:
@@ -152,12 +153,14 @@ class Camera:
 
     def _capture(self) -> None:
         """Read the source into the place for one frame, again and again, until closed. Runs in its own thread."""
-        number = 0
+        number, lost = 0, False
         while not self._closed:
             try:
                 for frame in self._reader():
                     if self._closed:
                         return
+                    self.reconnects += lost
+                    lost = False
                     self._put(replace(frame, number=number, taken=time.monotonic()))
                     number += 1
                 reason = "it ended"
@@ -166,8 +169,11 @@ class Camera:
                     self._fail(error)
                     return
                 reason = str(error)
+            except Exception as error:  # noqa: BLE001  # no fault of the source: to be told, not tried again
+                self._fail(error)
+                return
             _log.warning("lost %s: %s; trying again for %g s", self.name, reason, self._give_up)
-            self.reconnects += 1
+            lost = True
             time.sleep(RETRY_SECONDS)
 
     def _put(self, frame: Frame) -> None:
@@ -177,6 +183,9 @@ class Camera:
             self._ready.notify()
 
     def _fail(self, error: Exception) -> None:
+        if not isinstance(error, EdgecolorError):
+            cause, error = error, SourceError(f"cannot read {self.name}: {error}")
+            error.__cause__ = cause
         with self._ready:
-            self._error = error if isinstance(error, EdgecolorError) else SourceError(f"cannot read {self.name}: {error}")
+            self._error = error
             self._ready.notify()

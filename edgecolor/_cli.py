@@ -21,7 +21,7 @@ from edgecolor._cli_image import add_detail, add_image_command, detail_of
 from edgecolor._cli_video import add_video_commands
 from edgecolor._colorizer import check_vividness
 from edgecolor._engine import EngineName, installed_engines, why_not_tensorrt
-from edgecolor._errors import EdgecolorError, ImageError
+from edgecolor._errors import EdgecolorError, ImageError, SourceError
 from edgecolor._explain import report, report_figures
 from edgecolor._files import make_folder, whole_file
 from edgecolor._hints import hint_points, palette_weights
@@ -29,6 +29,9 @@ from edgecolor._models import ModelName, Precision, find_model, registry
 from edgecolor._plans import Asked, plans_folder, write_options
 from edgecolor._source import read_picture
 from edgecolor._target import check_target, write_picture
+
+_MODEL_HELP = f"one of {', '.join(get_args(ModelName))} (default: auto, which is lite)"
+_ENGINE_HELP = "default: auto, which is TensorRT where it is installed and has a GPU, else ONNX Runtime"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -70,61 +73,81 @@ def parser() -> argparse.ArgumentParser:
     add_image_command(partial(_command, commands), _add_all)
 
     explain = _command(commands, "explain", _explain, "show how sure the colours are, and what else they could have been")
-    explain.add_argument("source", type=Path, metavar="IN", help="photograph")
-    explain.add_argument("-o", "--out", type=Path, metavar="OUT", help="picture to write (default: IN-explained.png)")
-    explain.add_argument("--json", action="store_true", help="print the figures as JSON")
+    explain.add_argument("source", type=Path, metavar="IN", help="photograph to look into")
+    explain.add_argument("-o", "--out", type=Path, metavar="OUT", help="report to write, a picture (default: IN-explained.png)")
+    explain.add_argument("--json", action="store_true", help="print the figures as JSON, in place of a line of text")
     add_detail(explain)
     _add_model(explain)
     _add_steering(explain)
 
     add_video_commands(partial(_command, commands), _add_model)
 
-    models = _command(commands, "models", _models, "list the models, checked")
-    models.add_argument("--json", action="store_true", help="print everything known of them as JSON")
+    models = _command(commands, "models", _models, "list the models, and check that their files are whole")
+    models.add_argument("--json", action="store_true", help="print all that is known of them as JSON, in place of a list")
 
     build = _command(commands, "build", _build, "build the TensorRT plans of this machine now, not on first use")
-    build.add_argument("--model", default="auto", help=f"one of {', '.join(get_args(ModelName))} (default: auto)")
+    build.add_argument("--model", default="auto", help=f"network to build for, {_MODEL_HELP}")
     build.add_argument(
-        "--precision", choices=("auto", "fp16", "int8"), default="auto", help="of its arithmetic (default: auto)"
+        "--precision",
+        choices=("auto", "fp16", "int8"),
+        default="auto",
+        help="number format the network computes in (default: auto, which is fp16)",
     )
     build.add_argument(
         "--frame",
         action="append",
         type=_frame,
-        metavar="HxW",
-        help="largest frame of a camera, again for more; larger frames then do without such plans "
-        "(default: 1080x1920 now, and others when they come)",
+        metavar="WxH",
+        help="largest frame to build for, lying or standing, sides even and from 256 to 8192; may be given again; larger "
+        "frames then do without such plans (default: 1920x1080 now, and others when they come)",
     )
-    build.add_argument("--workspace-mb", type=int, metavar="MIB", help="scratch memory that a layer may take")
+    build.add_argument(
+        "--workspace-mb",
+        type=int,
+        metavar="MIB",
+        help="most scratch memory that a layer may take, in MiB (default: TensorRT decides)",
+    )
     build.add_argument(
         "--dla-core",
         type=int,
         metavar="N",
-        help="run on this deep-learning accelerator, and on the GPU what it cannot do; each plan is then for one size only",
+        help="deep-learning accelerator to run on, counted from 0; the GPU does what it cannot, and each plan is for one size "
+        "only (default: the GPU does all)",
     )
-    build.add_argument("--hardware-compatible", action="store_true", help="plans for all GPUs from Ampere on, somewhat slower")
     build.add_argument(
-        "--version-compatible", action="store_true", help="plans that later releases of this major version of TensorRT load"
+        "--hardware-compatible", action="store_true", help="build plans that run on all GPUs from Ampere on, somewhat slower"
+    )
+    build.add_argument(
+        "--version-compatible",
+        action="store_true",
+        help="build plans that later releases of this major version of TensorRT load; TensorRT-RTX has none",
     )
     build.add_argument(
         "--compute-capability",
         action="append",
         default=[],
         metavar="X.Y",
-        help="TensorRT-RTX: build for this GPU without having it",
+        help="with TensorRT-RTX, build for GPUs of this compute capability, such as 8.6, without having one; may be given "
+        "again (default: the GPU of this machine)",
     )
-    build.add_argument("--out-dir", type=Path, metavar="DIR", help="write the plans there, without running them")
+    build.add_argument(
+        "--out-dir", type=Path, metavar="DIR", help="folder to write the plans to, in place of the cache of this machine"
+    )
 
     measure = _command(commands, "bench", _bench, "measure this machine: the network, and whole frames beside it")
     measure.add_argument(
-        "--frame", type=_frame, default=(1080, 1920), metavar="HxW", help="size of a frame (default: 1080x1920)"
+        "--frame",
+        type=_frame,
+        default=(1080, 1920),
+        metavar="WxH",
+        help="size of the frames to measure with, sides even and from 256 to 8192 (default: 1920x1080)",
     )
-    measure.add_argument("--seconds", type=float, default=10, help="how long to measure (default: 10)")
-    measure.add_argument("--json", action="store_true", help="print the figures as JSON")
+    measure.add_argument("--seconds", type=float, default=10, help="how long to measure, at most 3600 (default: 10)")
+    measure.add_argument("--json", action="store_true", help="print the figures as JSON, in place of text")
     _add_model(measure)
 
     doctor = _command(commands, "doctor", _doctor, "say what is installed, what would run, and what is missing")
-    doctor.add_argument("--engine", choices=get_args(EngineName), default="auto", help="engine to try (default: auto)")
+    doctor.add_argument("--engine", choices=get_args(EngineName), default="auto", help=f"engine to try ({_ENGINE_HELP})")
     return top
 
 
@@ -135,9 +158,16 @@ def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int],
 
 
 def _add_model(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", default="auto", help=f"one of {', '.join(get_args(ModelName))} (default: auto)")
-    command.add_argument("--engine", choices=get_args(EngineName), default="auto", help="what runs it (default: auto)")
-    command.add_argument("--precision", choices=get_args(Precision), default="auto", help="of its arithmetic (default: auto)")
+    command.add_argument("--model", default="auto", help=f"network to colour with, {_MODEL_HELP}")
+    command.add_argument(
+        "--engine", choices=get_args(EngineName), default="auto", help=f"program the network runs on ({_ENGINE_HELP})"
+    )
+    command.add_argument(
+        "--precision",
+        choices=get_args(Precision),
+        default="auto",
+        help="number format the network computes in (default: auto, which is fp32 on ONNX Runtime, fp16 on TensorRT)",
+    )
 
 
 def _add_all(command: argparse.ArgumentParser) -> None:
@@ -152,14 +182,25 @@ def _add_steering(command: argparse.ArgumentParser) -> None:
         type=_hint,
         default=[],
         metavar="X,Y,COLOR",
-        help="a colour at a point, in pixels from the top left: 120,80,#8a2f2f; again for more",
+        help="colour to give a point, X and Y in pixels from the top left and a CSS colour, such as 120,80,#8a2f2f; "
+        "may be given again",
     )
     preferred = command.add_mutually_exclusive_group()
     preferred.add_argument(
-        "--palette", action="append", metavar="COLOR", help="a CSS colour to prefer where it hesitates; again for more"
+        "--palette",
+        action="append",
+        metavar="COLOR",
+        help="CSS colour to prefer where the network hesitates; may be given again",
     )
-    preferred.add_argument("--reference", type=Path, metavar="FILE", help="a colour photograph whose colours to prefer")
-    command.add_argument("--vividness", type=float, default=1.0, help="factor on the chroma, 0 to 2 (default: 1)")
+    preferred.add_argument(
+        "--reference",
+        type=Path,
+        metavar="FILE",
+        help="colour photograph whose colours to prefer where the network hesitates",
+    )
+    command.add_argument(
+        "--vividness", type=float, default=1.0, help="how strong to make the colours, from 0, which is grey, to 2 (default: 1)"
+    )
 
 
 def _hint(text: str) -> edgecolor.Hint:
@@ -195,6 +236,8 @@ def _steering(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _explain(options: argparse.Namespace) -> int:
+    if not options.source.name:
+        raise SourceError(f"{str(options.source)!r} is the name of no photograph")
     target = options.out or options.source.with_name(f"{options.source.stem}-explained.png")
     check_target(options.source, target)
     colorizer = _open(options)
@@ -244,7 +287,7 @@ def _build(options: argparse.Namespace) -> int:
         graphs = {"network": (file.network, network_profile(file.grid_area))}
         for height, width in frames:
             graphs |= {
-                f"{purpose}-{height}x{width}": (graph, frame_profile(height, width, file.grid_area))
+                f"{purpose}-{width}x{height}": (graph, frame_profile(height, width, file.grid_area))
                 for purpose, graph in file.frames.items()
             }
         for name, (graph, profile) in graphs.items():
@@ -271,7 +314,7 @@ def _bench(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"colorizer": repr(colorizer), "frame": options.frame, **figures}))
         return 0
-    print(f"{colorizer!r}, frames of {options.frame[0]} x {options.frame[1]}")
+    print(f"{colorizer!r}, frames of {options.frame[1]} x {options.frame[0]}")
     for name, of in figures.items():
         spread = f"{of['p25_ms']:.1f} to {of['p75_ms']:.1f}, 99 % within {of['p99_ms']:.1f}"
         print(f"  {name:14} {of['median_ms']:8.1f} ms ({spread}), {of['ratio_to_network']:.2f} times the network")
@@ -284,10 +327,11 @@ def _show_phase(phase: str, share: float) -> None:
 
 
 def _frame(text: str) -> tuple[int, int]:
+    """Height and width, as the rest of the program has them; typed, as everywhere with films, is the width first."""
     try:
-        height, width = (int(side) for side in text.lower().split("x"))
+        width, height = (int(side) for side in text.lower().split("x"))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH, such as 1080x1920") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not WxH, such as 1920x1080") from None
     if height % 2 or width % 2 or not (256 <= height <= 8192 and 256 <= width <= 8192):
         raise argparse.ArgumentTypeError(f"{text!r}: both sides must be even, from 256 to 8192")
     return height, width

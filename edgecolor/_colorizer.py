@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -42,6 +43,8 @@ Picture = npt.NDArray[Any]
 _HINT_LIGHTNESS = 10, 60
 """L* between which the network is told of a hint's colour as far as it can be seen; outside as here."""
 
+_opening = threading.Lock()
+
 ALTERNATIVES_MAX = 100
 """More than this many colourings no picture has."""
 
@@ -74,9 +77,14 @@ def load(
     return Colorizer(open_engine(chosen, file), file, channels="rgb" if channels == "auto" else channels, again=again)
 
 
-@cache
 def kept_open(model: ModelName, engine: EngineName, precision: Precision, channels: Channels) -> Colorizer:
-    """As ``load``, once in a process, however often it is handed tasks that need it."""
+    """As ``load``, once in a process, however many tasks and threads need it."""
+    with _opening:
+        return _kept_open(model, engine, precision, channels)
+
+
+@cache
+def _kept_open(model: ModelName, engine: EngineName, precision: Precision, channels: Channels) -> Colorizer:
     return load(model, engine=engine, precision=precision, channels=channels)
 
 
@@ -423,9 +431,11 @@ class Colorizer:
             ImageError: A picture on the GPU that it does not take.
         """
         resident = on_gpu(picture)
+        if resident and 0 in picture.shape:
+            raise ImageError(f"a picture must have at least one pixel, got the shape {tuple(picture.shape)}")
         engine = self._engine if isinstance(self._engine, FrameEngine) else None
         plane = resident or (isinstance(picture, np.ndarray) and picture.ndim == 2 and picture.dtype == np.uint8)
-        if engine and plane and engine.serves(*picture.shape):
+        if engine and plane and 0 not in picture.shape and engine.serves(*picture.shape):
             return engine
         if resident:
             raise ImageError(

@@ -5,8 +5,8 @@ cuda-bindings comes first: it has wheels for every board, and CUDA graphs. Nothi
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -23,6 +23,9 @@ INSTALL = "pip install 'edgecolor[cuda12]' on JetPack 6, 'edgecolor[cuda13]' on 
 
 REMEDY = "close other programs, or serve smaller frames only: edgecolor build --frame 720x1280"
 """Where the GPU has no memory left."""
+
+_NON_BLOCKING = 1
+"""CU_STREAM_NON_BLOCKING."""
 
 _OUT_OF_MEMORY = 2
 """cudaErrorMemoryAllocation and CUDA_ERROR_OUT_OF_MEMORY."""
@@ -82,8 +85,8 @@ class Cuda(Protocol):
         """Whether a stream can be captured as a graph."""
         ...
 
-    def activate(self) -> None:
-        """Make the device current in the calling thread; cheap when it is."""
+    def active(self) -> AbstractContextManager[None]:
+        """The device is current in the calling thread within it; cheap, and may be nested."""
         ...
 
     def stream(self) -> int:
@@ -165,8 +168,8 @@ class RuntimeBindings:
         try:
             if self._call("find a GPU", "cudaGetDeviceCount") == 0:
                 raise _refuse("the driver sees none")
-            self.activate()
-            properties = self._call("ask the GPU for its properties", "cudaGetDeviceProperties", 0)
+            with self.active():
+                properties = self._call("ask the GPU for its properties", "cudaGetDeviceProperties", 0)
         except (EngineBuildError, RuntimeError) as error:
             raise _refuse(error) from error
         name = properties.name
@@ -177,8 +180,10 @@ class RuntimeBindings:
             memory_mb=round(properties.totalGlobalMem / 1e6),
         )
 
-    def activate(self) -> None:
+    @contextmanager
+    def active(self) -> Iterator[None]:
         self._call("use the first GPU", "cudaSetDevice", 0)
+        yield
 
     def stream(self) -> int:
         return int(self._call("make a stream", "cudaStreamCreateWithFlags", self._cuda.cudaStreamNonBlocking))
@@ -260,7 +265,6 @@ class PyCuda:
             self.binding = f"pycuda {import_module('pycuda').VERSION_TEXT}"
         except ImportError as error:  # also where the driver's library is missing
             raise _refuse(f"pycuda cannot be loaded: {error}") from error
-        self._thread = threading.local()
         self._streams: dict[int, Any] = {}
         self._allocations: dict[int, Any] = {}
         try:
@@ -272,15 +276,18 @@ class PyCuda:
         major, minor = device.compute_capability()
         integrated = device.get_attribute(self._driver.device_attribute.INTEGRATED)
         self.device = Device(device.name(), f"{major}.{minor}", bool(integrated), round(device.total_memory() / 1e6))
-        self.activate()
 
-    def activate(self) -> None:
-        if not getattr(self._thread, "active", False):
-            self._context.push()
-            self._thread.active = True
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        # pycuda ends the whole program when a thread ends that has left a context on its stack
+        self._try("use the first GPU", self._context.push)
+        try:
+            yield
+        finally:
+            self._driver.Context.pop()
 
     def stream(self) -> int:
-        stream = self._try("make a stream", self._driver.Stream)
+        stream = self._try("make a stream", self._driver.Stream, _NON_BLOCKING)
         self._streams[stream.handle] = stream
         return int(stream.handle)
 

@@ -5,7 +5,7 @@ What varies from stream to stream enters the graph here, so that one graph, and 
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,6 @@ def on_gpu(picture: Any) -> bool:
     return True
 
 
-@cache
 def averaging(length: int, cells: int) -> Weights:
     """(cells, length) weights that average ``length`` pixels into fewer cells, each pixel by its share of the cell."""
     edges = np.arange(cells + 1) * (length / cells)
@@ -54,7 +53,7 @@ def averaging(length: int, cells: int) -> Weights:
     return _constant(share / share.sum(1, keepdims=True))
 
 
-@cache
+@lru_cache(8)  # of 24 megapixels they take 10 MB
 def _sizes(height: int, width: int, area: int) -> dict[str, Weights]:
     rows, columns = grid_size(height, width, area)
     return {"rows": averaging(height // 2, rows), "columns": _constant(averaging(width // 2, columns).T)}

@@ -43,10 +43,11 @@ def chroma_of_frame(y: Plane, chroma_of: Callable[[Luma], ChromaField], coding: 
     """
     plane: Plane = np.asarray(y)
     _check_coding(plane, coding)
+    plane = _in_rows(plane)
     height, width = (plane.shape[0] + 1) // 2, (plane.shape[1] + 1) // 2
     cb, cr = check_out(out, (height, width), plane.dtype) or (np.empty((height, width), plane.dtype) for _ in range(2))
     half = scratch(f"half {plane.dtype}", (height, width), plane.dtype)
-    cv2.resize(_in_rows(plane), (width, height), half, interpolation=cv2.INTER_AREA)
+    cv2.resize(plane, (width, height), half, interpolation=cv2.INTER_AREA)
     luma = read_luma(_grey(half, coding, scratch("grey", half.shape, np.uint8)))
     _write_chroma(luma, chroma_of(luma), LUMA_WEIGHTS[matrix_of(coding, plane.shape[0])], coding, (cb, cr))
     return cb, cr
@@ -73,7 +74,7 @@ def grey_of_frame(y: Plane, coding: Coding) -> npt.NDArray[np.uint8]:
     """A Y plane as grey levels 0 to 255, (H, W) uint8."""
     plane: Plane = np.asarray(y)
     _check_coding(plane, coding)
-    return _grey(np.ascontiguousarray(plane), coding)
+    return _grey(np.ascontiguousarray(plane, plane.dtype.newbyteorder("=")), coding)
 
 
 def _check_coding(y: Plane, coding: Coding) -> None:

@@ -229,9 +229,12 @@ class SteadyColorizer:
     def _field(self, luma: Luma) -> ChromaField:
         lightness = luma.lightness(*grid_size(*luma.size, self._area))
         following = aside(self._carrier.follow, lightness)  # the network leaves the cores time for it
-        colors = self._decide(lightness)
+        try:
+            colors = self._decide(lightness)
+        finally:
+            past = following.result()  # also if that fails: there must never be two at once
         self._confidence = colors[2]
-        return guide(self._carrier.settle(lightness, following.result(), colors), lightness, luma.size)
+        return guide(self._carrier.settle(lightness, past, colors), lightness, luma.size)
 
 
 def likeness(moved: Plane, lightness: Plane, within: Plane) -> float:
@@ -314,6 +317,7 @@ def _places(height: int, width: int) -> npt.NDArray[np.float32]:
 def reference_of(picture: npt.NDArray[Any], area: int) -> Reference:
     """A colour picture (H, W, 3) sRGB, uint8, uint16 or float32, as what frames on a grid of ``area`` are compared with."""
     height, width = grid_size(*picture.shape[:2], area)
+    picture = np.asarray(picture, picture.dtype.newbyteorder("="))
     small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA).astype(np.float64)
     white = 1.0 if picture.dtype == np.float32 else float(np.iinfo(picture.dtype).max)
     lab = rgb_to_lab(np.clip(small / white, 0, 1)).astype(np.float32)

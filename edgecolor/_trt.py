@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -39,6 +40,9 @@ MODULES = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
 
 OLDEST = (10, 3)
 """TensorRT of JetPack 6.2."""
+
+MESSAGES_KEPT = 50
+"""Of a plan that runs, so that they do not grow for ever."""
 
 GRAPHS_KEPT = 32
 """Recorded CUDA graphs that a thread keeps, the last ones used: one for each shape, and for each place of frames on the GPU.
@@ -145,7 +149,7 @@ class _Messages:
     """What TensorRT says while it works; its warnings and errors are kept for the error that we raise."""
 
     def __init__(self, rt: ModuleType, *, verbose: bool = False) -> None:
-        kept = self.kept = []  # type: list[tuple[str, str]]
+        kept = self.kept = deque[tuple[str, str]](maxlen=None if verbose else MESSAGES_KEPT)
         severity = rt.ILogger.Severity
         names = {severity.INTERNAL_ERROR: "error", severity.ERROR: "error", severity.WARNING: "warning", severity.INFO: "info"}
 
@@ -392,11 +396,11 @@ class Plan:
         rt = tensorrt()
         self._messages = _Messages(rt)
         self._cuda = cuda
-        cuda.activate()
-        self._runtime = rt.Runtime(self._messages.logger)
-        if hasattr(self._runtime, "engine_host_code_allowed"):
-            self._runtime.engine_host_code_allowed = True  # of version-compatible plans; ours come from our own cache
-        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        with cuda.active():
+            self._runtime = rt.Runtime(self._messages.logger)
+            if hasattr(self._runtime, "engine_host_code_allowed"):
+                self._runtime.engine_host_code_allowed = True  # of version-compatible plans; ours come from our own cache
+            self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise self._messages.failure(f"{release(rt)} cannot load a plan of {len(plan)} bytes")
         self._threads = threading.local()
@@ -420,10 +424,11 @@ class Plan:
         Returns:
             The outputs on the host: those of ``into``, and views of the thread's own memory, good until its next call.
         """
-        if not hasattr(self._threads, "session"):
-            self._threads.session = _Session(self._engine, self._cuda, self._messages)
-        session: _Session = self._threads.session
-        return session.run(inputs, outputs, into or {}, constants)
+        with self._cuda.active():
+            if not hasattr(self._threads, "session"):
+                self._threads.session = _Session(self._engine, self._cuda, self._messages)
+            session: _Session = self._threads.session
+            return session.run(inputs, outputs, into or {}, constants)
 
 
 class _Session:
@@ -431,13 +436,15 @@ class _Session:
 
     def __init__(self, engine: Any, cuda: Cuda, messages: _Messages) -> None:
         rt = tensorrt()
-        cuda.activate()
         self._cuda = cuda
         self._messages = messages
+        messages.kept.clear()
         self._context = engine.create_execution_context()
         if self._context is None:
             raise NoMemoryError(f"{release(rt)} has no memory for a context: {messages.errors()}; {REMEDY}")
         self._stream = cuda.stream()
+        self._captures = cuda.captures
+        self._shapes: dict[str, Shape] = {}
         self._replays: dict[Any, Replay] = {}
         self._met: dict[Any, None] = {}
         self._constants: dict[str, Array] = {}
@@ -466,7 +473,6 @@ class _Session:
     def run(
         self, inputs: Mapping[str, Any], outputs: Mapping[str, Shape], into: Mapping[str, Any], constants: Collection[str]
     ) -> dict[str, Array]:
-        self._cuda.activate()
         shapes = {name: tuple(inputs[name].shape) for name in self._inputs}
         resident = {**inputs, **into}
         addresses = {
@@ -497,8 +503,13 @@ class _Session:
 
     def _plainly(self, key: Any, shapes: dict[str, Shape], addresses: dict[str, int], enqueue: Callable[[], None]) -> None:
         """Run what is not recorded, which lets TensorRT settle; what comes a second time is then recorded for the third."""
-        for name, shape in shapes.items():
-            self._set_shape(name, shape)
+        self._messages.kept.clear()
+        if shapes != self._shapes:
+            self._forget()
+            self._shapes = {}
+            for name, shape in shapes.items():
+                self._set_shape(name, shape)
+            self._shapes = shapes
         for name, address in addresses.items():
             if not self._context.set_tensor_address(name, address):
                 raise EngineBuildError(f"TensorRT refuses the memory of {name!r}: {self._messages.errors()}")
@@ -506,15 +517,29 @@ class _Session:
         if missing:
             raise EngineBuildError(f"TensorRT misses the shapes of {', '.join(missing)}")
         enqueue()
-        if key in self._met and self._cuda.captures:
+        if key in self._met and self._captures:
             self._cuda.wait(self._stream)
             while len(self._replays) >= GRAPHS_KEPT:
                 self._replays.pop(next(iter(self._replays))).free()
-            self._replays[key] = self._cuda.capture(self._stream, enqueue)
+            self._record(key, enqueue)
         self._met.pop(key, None)
         while len(self._met) >= GRAPHS_KEPT:
             del self._met[next(iter(self._met))]
         self._met[key] = None
+
+    def _record(self, key: Any, enqueue: Callable[[], None]) -> None:
+        """What has just been run; where that fails it is run as before, which is only slower."""
+        try:
+            self._replays[key] = self._cuda.capture(self._stream, enqueue)
+        except EngineBuildError as error:
+            self._captures = False
+            _log.warning("going on without CUDA graphs: %s", error)
+
+    def _forget(self) -> None:
+        """Let go of all that is recorded: a context that is given other shapes makes its recordings invalid."""
+        self._met.clear()
+        while self._replays:
+            self._replays.popitem()[1].free()
 
     def _enqueue(
         self, shapes: dict[str, Shape], uploads: list[str], outputs: Mapping[str, Shape], downloads: list[str]
@@ -574,10 +599,10 @@ _DTYPES = {
 
 
 def _release_all(cuda: Cuda, stream: int, held: dict[str, Any], replays: dict[Any, Replay]) -> None:
-    cuda.activate()
-    for replay in replays.values():
-        replay.free()
-    cuda.release(stream=stream, **held)
+    with cuda.active():
+        for replay in replays.values():
+            replay.free()
+        cuda.release(stream=stream, **held)
 
 
 def device_address(array: Any, dtype: np.dtype[Any], written: Shape | None, cuda: Cuda) -> int:

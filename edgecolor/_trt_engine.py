@@ -187,6 +187,7 @@ class TensorRtEngine:
         lying = {_size_for(min(size), max(size), FRAME_SIZES) for size in frames}
         self._sizes = sorted(lying or FRAME_SIZES, key=math.prod)
         self._plans: dict[tuple[Purpose, Shape], Plan] = {}
+        self._building: dict[tuple[Purpose, Shape], threading.Lock] = {}
         self._lock = threading.Lock()
         self._area = file.grid_area
         self._network(grid_size(1080, 1920, self._area))
@@ -248,10 +249,14 @@ class TensorRtEngine:
         return self._plan(purpose, size, frame_profile(*size, self._area))
 
     def _plan(self, purpose: Purpose, size: Shape, profile: Profile) -> Plan:
-        with self._lock:
-            if (purpose, size) not in self._plans:
-                self._plans[purpose, size] = self._store.open(purpose, profile)
-            return self._plans[purpose, size]
+        key = purpose, size
+        if key not in self._plans:
+            with self._lock:
+                building = self._building.setdefault(key, threading.Lock())
+            with building:  # of one plan, which takes minutes: frames that need another do not wait for it
+                if key not in self._plans:
+                    self._plans[key] = self._store.open(purpose, profile)
+        return self._plans[key]
 
 
 def _size_for(height: int, width: int, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:

@@ -6,13 +6,15 @@ the wrong order or lets go of memory too soon gets wrong numbers here too.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import enum
 import importlib
 import itertools
 import json
+import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -43,9 +45,11 @@ class FakeCuda:
         self.failing: str | None = None
         self.memory: dict[int, npt.NDArray[Any]] = {}
         self._handles = itertools.count(1)
+        self._within = threading.local()
         FakeCuda.opened = self
 
     def _called(self, name: str) -> None:
+        assert getattr(self._within, "depth", 0) > 0, "the device must be current"
         self.calls.append(name)
         if self.failing == name:
             raise EngineBuildError(f"CUDA could not do {name}: out of memory")
@@ -53,8 +57,13 @@ class FakeCuda:
     def _put(self, stream: int, work: Work) -> None:
         (self.streams[stream] if self.recording is None else self.recording).append(work)
 
-    def activate(self) -> None:
-        pass
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        self._within.depth = getattr(self._within, "depth", 0) + 1
+        try:
+            yield
+        finally:
+            self._within.depth -= 1
 
     def stream(self) -> int:
         self._called("stream")
@@ -314,8 +323,10 @@ def fake_tensorrt(*, version: str = "10.3.0", dla_cores: int = 0) -> types.Modul
             self.engine = engine
             self.shapes: dict[str, tuple[int, ...]] = {}
             self.addresses: dict[str, int] = {}
+            self.reshaped = 0
 
         def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+            self.reshaped += self.shapes.get(name) != tuple(shape)
             least, _, most = self.engine.get_tensor_profile_shape(name, 0)
             self.shapes[name] = tuple(shape)
             return all(low <= side <= high for low, side, high in zip(least, shape, most, strict=True))
@@ -339,12 +350,13 @@ def fake_tensorrt(*, version: str = "10.3.0", dla_cores: int = 0) -> types.Modul
         def execute_async_v3(self, stream: int) -> bool:
             if module.execute_error:
                 return False
-            shapes, addresses = dict(self.shapes), dict(self.addresses)
+            shapes, addresses, reshaped = dict(self.shapes), dict(self.addresses), self.reshaped
             assert FakeCuda.opened is not None
-            FakeCuda.opened._put(stream, lambda: self._execute(shapes, addresses))
+            FakeCuda.opened._put(stream, lambda: self._execute(shapes, addresses, reshaped))
             return True
 
-        def _execute(self, shapes: dict[str, tuple[int, ...]], addresses: dict[str, int]) -> None:
+        def _execute(self, shapes: dict[str, tuple[int, ...]], addresses: dict[str, int], reshaped: int) -> None:
+            assert reshaped == self.reshaped, "a recording is invalid once its context was given other shapes"
             feed = {name: self._at(name, addresses[name], shape) for name, shape in shapes.items()}
             names = [name for name in self.engine.io if name not in self.engine.inputs]
             for name, answer in zip(names, self.engine.session.run(names, feed), strict=True):

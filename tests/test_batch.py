@@ -55,8 +55,13 @@ def test_whatever_goes_wrong_with_a_file_is_a_record(
 
 @pytest.mark.parametrize(
     ("target", "words"),
-    [("0.png/x/o.png", "cannot make the folder"), (f"{'long' * 80}.png", "File name too long"), ("no\0.png", "null byte")],
-    ids=["folder", "length", "null"],
+    [
+        ("0.png/x/o.png", "cannot make the folder"),
+        (f"{'long' * 80}.png", "File name too long"),
+        ("no\0.png", "null byte"),
+        ("no\0/a.png", "null byte"),
+    ],
+    ids=["folder", "length", "null", "null in a folder"],
 )
 def test_a_target_that_cannot_be_is_a_record(tmp_path: Path, target: str, words: str) -> None:
     (source,) = _photos(tmp_path, 1)

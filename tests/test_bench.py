@@ -47,7 +47,7 @@ def test_frames_are_measured_beside_the_network() -> None:
 
 def test_the_command_prints_its_figures(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as done:
-        main(["bench", "--seconds", "0.1", "--frame", "256x384", "--json", "--engine", "onnxruntime"])
+        main(["bench", "--seconds", "0.1", "--frame", "384x256", "--json", "--engine", "onnxruntime"])
     assert done.value.code == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["frame"] == [256, 384]

@@ -15,8 +15,9 @@ import pytest
 from fakes import PHOTOS, assert_lightness_kept, lab, mean_error, pixels_of, run_python, scene
 
 import edgecolor
-from edgecolor import _models
-from edgecolor._cli import main
+from edgecolor import _ffmpeg, _models
+from edgecolor._cli import main, parser
+from edgecolor._cli_image import READ
 from edgecolor._files import whole_file
 from edgecolor._models import find_model, registry
 
@@ -255,6 +256,12 @@ def test_explain_prints_json(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert target.exists()
 
 
+@pytest.mark.parametrize("source", [".", "/"])
+def test_explain_names_what_is_no_photograph(source: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("explain", source) == 1
+    assert f"'{source}' is the name of no photograph" in capsys.readouterr().err
+
+
 def test_explain_never_overwrites_the_photograph(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = _photo(tmp_path / "a.png")
     content = source.read_bytes()
@@ -341,6 +348,71 @@ def test_an_interrupt_is_no_traceback(
     monkeypatch.setattr(edgecolor.Colorizer, "image", interrupt)
     assert _run("image", _photo(tmp_path / "a.png")) == 130
     assert capsys.readouterr().err == ""
+
+
+# help
+
+
+def _help(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """What a command says of itself, in lines of any length."""
+    monkeypatch.setenv("COLUMNS", "2000")
+    assert _run(command, "--help") == 0
+    return capsys.readouterr().out
+
+
+def test_help_names_the_models_that_are_taken_by_default(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    precisions = registry()["model"][registry()["default"]]["default_precision"]
+    for command in ("image", "explain", "video", "camera", "bench", "build"):
+        text = _help(command, monkeypatch, capsys)
+        assert f"one of auto, lite, tiny (default: auto, which is {registry()['default']})" in text
+        if command == "build":
+            assert f"(default: auto, which is {precisions['tensorrt']})" in text
+        else:
+            assert f"{precisions['onnxruntime']} on ONNX Runtime, {precisions['tensorrt']} on TensorRT)" in text
+
+
+def test_help_names_every_ending_that_is_taken_from_folders(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = _help("image", monkeypatch, capsys)
+    names = {"JPG": "JPEG", "TIF": "TIFF", "HEIF": "HEIC", "JP2": "JPEG 2000", "JXL": "JPEG XL", "PNM": "PPM", "WEBP": "WebP"}
+    for ending in (suffix[1:].upper() for suffix in READ):
+        assert names.get(ending, ending) in text
+
+
+def test_help_says_the_quality_that_each_encoder_is_given(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = _help("video", monkeypatch, capsys).split("(default: libx264 ")[1].split(")")[0]
+    said = {
+        name: int(group.split()[-1])
+        for group in f"libx264 {words}".split("; ")
+        for name in group.rsplit(maxsplit=1)[0].split(", ")
+    }
+    assert said == {name: value for name, (_, value) in _ffmpeg._QUALITY.items()}
+    assert set(_ffmpeg._CRF_MAX) == {"libvpx-vp9", "libsvtav1"}
+    assert set(_ffmpeg._CRF_MAX.values()) == {63}
+
+
+@pytest.mark.parametrize("command", ["image", "explain", "video", "camera", "models", "build", "bench", "doctor"])
+def test_every_option_is_explained(command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = _help(command, monkeypatch, capsys).split("options:")[1].splitlines()
+    for number, line in enumerate(lines):
+        if line.startswith("  -"):
+            told = line.strip().partition("  ")[2].strip() or lines[number + 1].strip()
+            assert len(told.split()) >= 3, line
+            assert not told.startswith(("of ", "in ", "as ", "without ", "asked ")), line
+
+
+@pytest.mark.parametrize(("frame", "words"), [("1080", "WxH"), ("1920x1080x3", "WxH"), ("1921x1080", "even")])
+def test_a_frame_is_typed_width_first(frame: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    options = parser().parse_args(["build", "--frame", "1920x1080", "--frame", "3840X2160"])
+    assert options.frame == [(1080, 1920), (2160, 3840)]
+    assert parser().parse_args(["bench"]).frame == parser().parse_args(["bench", "--frame", "1920x1080"]).frame
+    assert _run("bench", "--frame", frame) == 2
+    assert words in capsys.readouterr().err.splitlines()[-1]
 
 
 # As a process

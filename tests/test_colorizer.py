@@ -366,6 +366,13 @@ def test_a_forked_process_colours_too(tmp_path: Path) -> None:
 # Video planes
 
 
+def test_chroma_planes_of_the_other_byte_order() -> None:
+    y = scene(48, 64, "uint16") >> 6
+    for one, other in zip(*(fake_colorizer().chroma_planes(plane, bits=10) for plane in (y, y.astype(">u2"))), strict=True):
+        assert np.array_equal(one, other)
+    assert np.ptp(one) > 0
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (31, 33), (480, 640), (479, 853), (720, 1280)])
 def test_chroma_planes_have_half_the_size_rounded_up(size: tuple[int, int]) -> None:
     u, v = fake_colorizer().chroma_planes(scene(*size))

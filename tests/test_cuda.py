@@ -7,6 +7,7 @@ import enum
 import inspect
 import re
 import sys
+import threading
 import types
 from collections.abc import Callable
 from typing import Any
@@ -214,7 +215,7 @@ class Driver(types.SimpleNamespace):
 
 
 def _driver(*, integrated: bool) -> Driver:
-    driver = Driver(pushed=0, freed=[])
+    driver = Driver(pushed=[], freed=[])
 
     class Memory:
         def __init__(self, size: int) -> None:
@@ -239,6 +240,9 @@ def _driver(*, integrated: bool) -> Driver:
     class Stream:
         handle = 0x5000
 
+        def __init__(self, flags: int) -> None:
+            assert flags == 1, "it must not wait for the default stream"
+
         def synchronize(self) -> None:
             pass
 
@@ -248,7 +252,7 @@ def _driver(*, integrated: bool) -> Driver:
 
         def retain_primary_context(self) -> Any:
             def push() -> None:
-                driver.pushed += 1
+                driver.pushed.append(threading.get_ident())
 
             return types.SimpleNamespace(push=push)
 
@@ -283,7 +287,7 @@ def _driver(*, integrated: bool) -> Driver:
     driver.memcpy_htod_async = driver.memcpy_dtoh_async = copy
     driver.host_alloc_flags = types.SimpleNamespace(DEVICEMAP=2)
     driver.device_attribute = types.SimpleNamespace(INTEGRATED="integrated")
-    driver.Context = types.SimpleNamespace(synchronize=lambda: None)
+    driver.Context = types.SimpleNamespace(synchronize=lambda: None, pop=driver.pushed.pop)
     return driver
 
 
@@ -307,13 +311,24 @@ def test_pycuda_moves_memory(monkeypatch: pytest.MonkeyPatch, *, integrated: boo
     cuda.wait(stream)
     cuda.wait(123)
     np.testing.assert_array_equal(second.host.array, np.arange(16))  # type: ignore[attr-defined]
-    cuda.activate()
-    assert driver.pushed == 1, "the context is pushed once a thread"
     cuda.release(stream=stream, allocated=[device])
     assert driver.freed == [device]
     assert not cuda.captures
     with pytest.raises(EngineBuildError, match="no CUDA graphs"):
         cuda.capture(stream, lambda: None)
+
+
+def test_pycuda_leaves_no_context_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends the program where a thread, or the program itself, ends with one on its stack."""
+    driver = _driver(integrated=False)
+    _pycuda(monkeypatch, driver)
+    cuda = PyCuda()
+    assert driver.pushed == []
+    with cuda.active(), cuda.active():
+        assert len(driver.pushed) == 2
+    with pytest.raises(ZeroDivisionError), cuda.active():
+        _ = 1 / 0
+    assert driver.pushed == []
 
 
 def test_failures_of_pycuda_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

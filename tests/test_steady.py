@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import cv2
@@ -186,6 +187,28 @@ def test_black_to_white_is_a_cut() -> None:
     assert steady.cuts == 1
 
 
+def test_after_a_failure_of_the_network_nothing_goes_on_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = FakeEngine()
+    steady = edgecolor.Colorizer(engine, fake_model()).steady()
+    steady(scene(64, 64))
+    done: list[int] = []
+    follow = Carrier.follow
+
+    def slow(self: Carrier, lightness: Any) -> Any:
+        time.sleep(0.2)
+        done.append(1)
+        return follow(self, lightness)
+
+    def fail(*_: Any) -> Any:
+        raise edgecolor.EngineBuildError("the GPU is gone")
+
+    monkeypatch.setattr(Carrier, "follow", slow)
+    monkeypatch.setattr(engine, "run", fail)
+    with pytest.raises(edgecolor.EngineBuildError, match="the GPU is gone"):
+        steady(scene(64, 64))
+    assert done == [1], "the next frame would meet it at work"
+
+
 def test_reset_forgets() -> None:
     shot = _shot("coffee")
     colorizer = _restless()
@@ -332,6 +355,13 @@ def test_a_reference_of_something_else_is_a_palette(colorizer: edgecolor.Coloriz
     preferred = colorizer.predict(shot.greys[0], palette=reference).image
     steady = colorizer.steady(reference=reference)
     assert np.linalg.norm(_chroma(steady(shot.greys[0])) - _chroma(preferred), axis=-1).mean() < 2
+
+
+def test_a_reference_of_the_other_byte_order() -> None:
+    photo = (pixels_of(FOLDER / "cat.jpg") / 255).astype(np.float32)
+    frame = scene(64, 64)
+    one, other = (fake_colorizer().steady(reference=picture)(frame) for picture in (photo, photo.astype(">f4")))
+    assert np.array_equal(one, other)
 
 
 @pytest.mark.parametrize("reference", [scene(40, 50), "a.jpg", np.zeros((4, 4, 3))], ids=["grey", "path", "float64"])
