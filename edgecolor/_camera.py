@@ -89,7 +89,7 @@ class Camera:
         self._ready = threading.Condition()
         self._newest: Frame | None = None
         self._error: EdgecolorError | None = None
-        self._closed = False
+        self._closed = self._left = False
         self._heard = time.monotonic()
         self._thread: threading.Thread | None = None
         self._frames: Iterator[Frame] | None = None
@@ -104,6 +104,13 @@ class Camera:
         self.close()
 
     def __iter__(self) -> Camera:
+        """Itself.
+
+        Raises:
+            SourceError: It was closed.
+        """
+        if self._left:
+            raise SourceError(f"{self.name} is closed; open it again: edgecolor.camera(...)")
         return self
 
     def __next__(self) -> Frame:
@@ -123,7 +130,7 @@ class Camera:
     def close(self) -> None:
         """End the capture and let go of the source."""
         with self._ready:
-            self._closed = True
+            self._closed = self._left = True
             self._ready.notify_all()
         if self._thread is not None:
             self._thread.join(self._stall + 1)

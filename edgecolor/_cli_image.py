@@ -27,6 +27,10 @@ from edgecolor.batch import Record, colored_by
 READ = (*FORMATS, ".heic", ".heif", ".gif", ".jxl", ".bmp", ".pbm", ".pgm", ".pnm", ".ppm")
 """Endings that are taken from folders."""
 
+_OUT_HELP = (
+    "file to write, for one photograph (default: beside IN, as IN-colour.EXT; EXT is --format, else that of IN, else png)"
+)
+
 
 @dataclass(frozen=True)
 class _Job:
@@ -44,34 +48,64 @@ def add_image_command(
     add_options: Callable[[argparse.ArgumentParser], None],
 ) -> None:
     """Add ``image``: ``add`` makes a command, ``add_options`` gives it those for the model and the colours."""
-    image = add("image", _image, "colour photographs and scans of any size (JPEG, PNG, TIFF, WebP, AVIF)")
-    image.add_argument("sources", nargs="+", type=Path, metavar="IN", help="photographs, or folders of them")
+    image = add("image", _image, "colour photographs and scans of any size, one, many, or whole folders")
+    image.add_argument(
+        "sources",
+        nargs="+",
+        type=Path,
+        metavar="IN",
+        help="photographs, or folders, of which all photographs are taken, also those in folders below: JPEG, PNG, TIFF, WebP, "
+        "AVIF, BMP, GIF, PBM, PGM, PPM; and HEIC, JPEG XL, JPEG 2000 where libvips reads them",
+    )
     where = image.add_mutually_exclusive_group()
-    where.add_argument("-o", "--out", type=Path, metavar="OUT", help="file to write, for one photograph")
-    where.add_argument("--out-dir", type=Path, metavar="DIR", help="folder to write to, under the same names")
-    image.add_argument("--format", choices=[ending[1:] for ending in FORMATS], help="of the results (default: the source's)")
+    where.add_argument("-o", "--out", type=Path, metavar="OUT", help=_OUT_HELP)
+    where.add_argument(
+        "--out-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder to write to, under the names of IN; needed where IN is a folder, and made if it is not there",
+    )
+    image.add_argument(
+        "--format",
+        choices=[ending[1:] for ending in FORMATS],
+        help="format to write, where -o is not given (default: that of IN, or png where it cannot be written); jp2 only "
+        "where libvips has it",
+    )
     add_detail(image)
-    image.add_argument("--depth", choices=get_args(Depth), default="auto", help="bits of a channel (default: the source's)")
+    image.add_argument(
+        "--depth",
+        choices=get_args(Depth),
+        default="auto",
+        help="bits of a channel to write (default: auto, which is those of IN, or the most that the format holds)",
+    )
     image.add_argument(
         "--compression",
         choices=get_args(Compression),
         default="auto",
-        help="of a TIFF (default: the source's); zstd and webp only where libvips has them",
+        help="how to pack a TIFF (default: auto, which is as IN where that holds colour, else deflate); zstd and webp only "
+        "where libvips has them",
     )
     names = ", ".join(get_args(ProfileName))
     image.add_argument(
         "--profile",
         default="auto",
         metavar="RGB",
-        help=f"{names}, or the file of one (default: auto, which is srgb, and where its 8 bits are too coarse for a scan's grey"
-        " profile the scan's own curve, or adobergb)",
+        help=f"ICC profile to write in: {names}, or a file (default: auto, which is srgb, or where its 8 bits are too coarse "
+        "for a scan's grey profile, RGB with the scan's own curve, or adobergb)",
     )
     image.add_argument(
-        "--confidence", type=Path, metavar="PNG", help="write how sure each colour is; for many photographs, a folder"
+        "--confidence",
+        type=Path,
+        metavar="PNG",
+        help="picture to write of how sure each colour is, white for certain; for many photographs, a folder",
     )
-    image.add_argument("--jobs", type=_jobs, default=1, metavar="N", help="photographs at once (default: 1)")
-    image.add_argument("--skip-existing", action="store_true", help="pass over results that are there: to go on after a stop")
-    image.add_argument("--report", type=Path, metavar="FILE", help="add a line of JSON for every photograph")
+    image.add_argument(
+        "--jobs", type=_jobs, default=1, metavar="N", help="how many photographs to colour at once, 1 to 256 (default: 1)"
+    )
+    image.add_argument(
+        "--skip-existing", action="store_true", help="pass over photographs whose result is there, to go on after a stop"
+    )
+    image.add_argument("--report", type=Path, metavar="FILE", help="file to add a line of JSON to for every photograph")
     add_options(image)
 
 
@@ -81,8 +115,8 @@ def add_detail(command: argparse.ArgumentParser) -> None:
         "--detail",
         choices=[str(choice) for choice in get_args(Detail)],
         default="auto",
-        help="how many times finer, per side, to look, for pictures of many scenes or small things "
-        "(default: auto, from a megapixel up, where that makes the network surer)",
+        help="how many times finer, per side, to look at pictures of many scenes or small things (default: auto, which from a "
+        "megapixel up looks closer where that makes the network surer)",
     )
 
 

@@ -22,6 +22,19 @@ from edgecolor._video import Progress, check_apart
 _WRITTEN = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 """Endings of films that hold what x264 or VP9 makes, with all its times."""
 
+_SOURCE_HELP = (
+    "where frames come from: csi://0 (a camera on a Jetson's ribbon), /dev/video0 (one on USB), rtsp://… (one on the network), "
+    "a film, or a folder of pictures"
+)
+_CODEC_HELP = (
+    "encoder of the film: auto, hardware, or FFmpeg's name of one, such as libx265 or ffv1 (default: auto, which is libx264, "
+    "else libvpx-vp9, else ffv1, the first that holds such frames and fits into such a file)"
+)
+_CRF_HELP = (
+    "quality, smaller is better: 0 to 51, of libvpx-vp9 and libsvtav1 0 to 63; other encoders than these take none (default: "
+    "libx264 18; libx265, h264_nvenc, h264_qsv 20; hevc_nvenc 22; libvpx-vp9, libsvtav1 24)"
+)
+
 
 def add_video_commands(
     add: Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser],
@@ -29,35 +42,57 @@ def add_video_commands(
 ) -> None:
     """Add ``video`` and ``camera``: ``add`` makes a command, ``add_model`` gives it the options for the model."""
     video = add("video", _video, "colour a film; sound, timing and its own brightness are kept")
-    video.add_argument("source", type=Path, metavar="IN", help="film, in any container FFmpeg reads")
+    video.add_argument("source", type=Path, metavar="IN", help="film to colour, of any kind that FFmpeg reads")
     video.add_argument(
         "-o",
         "--out",
         type=Path,
         metavar="OUT",
-        help="film to write (default: IN-colour; a .mkv unless IN is .mp4, .mov or .webm)",
+        help="film to write (default: beside IN, IN-colour.EXT, or IN-preview.EXT with --preview; EXT is that of IN if mp4, "
+        "m4v, mov, mkv or webm, else mkv, and mp4 where IN has none)",
     )
-    video.add_argument("--reference", type=Path, metavar="FILE", help="a colour photograph whose colours to keep throughout")
-    video.add_argument("--codec", default="auto", help="auto, hardware, or FFmpeg's name of an encoder (default: auto)")
-    video.add_argument("--crf", type=int, help="quality of the encoder, smaller is better")
-    video.add_argument("--preview", action="store_true", help="ten seconds from the middle only, grey beside coloured")
+    video.add_argument(
+        "--reference", type=Path, metavar="FILE", help="colour photograph whose colours to keep to throughout the film"
+    )
+    video.add_argument("--codec", default="auto", help=_CODEC_HELP)
+    video.add_argument("--crf", type=int, help=_CRF_HELP)
+    video.add_argument(
+        "--preview",
+        action="store_true",
+        help="write only ten seconds from the middle, grey and coloured side by side, without sound and subtitles",
+    )
     add_model(video)
 
     camera = add("camera", _camera, "colour a live camera: show it, serve it to a browser, record it")
-    camera.add_argument("source", metavar="SOURCE", help="csi://0, /dev/video0, rtsp://…, a film, or a folder of frames")
-    camera.add_argument("--show", action="store_true", help="in a window; Escape or q ends it")
+    camera.add_argument("source", metavar="SOURCE", help=_SOURCE_HELP)
+    camera.add_argument("--show", action="store_true", help="show the colours in a window; Escape or q ends it")
     camera.add_argument(
-        "--serve", nargs="?", const="127.0.0.1:8000", metavar="HOST:PORT", help="as a web page (default: 127.0.0.1:8000)"
+        "--serve",
+        nargs="?",
+        const="127.0.0.1:8000",
+        metavar="HOST:PORT",
+        help="show the colours on a web page (default: 127.0.0.1:8000, for this machine only; 0.0.0.0:8000 is for all who "
+        "reach it, without a password)",
     )
-    camera.add_argument("-o", "--out", type=Path, metavar="OUT", help="film to write, or a virtual camera such as /dev/video9")
     camera.add_argument(
-        "--size", type=_size, default=(1920, 1080), metavar="WxH", help="asked of a camera (default: 1920x1080)"
+        "-o", "--out", type=Path, metavar="OUT", help="film to record, or virtual camera to write to, such as /dev/video9"
     )
-    camera.add_argument("--rate", type=_count, default=30, help="frames a second of a camera (default: 30)")
-    camera.add_argument("--give-up", type=_seconds, default=30.0, metavar="SECONDS", help="without a frame (default: 30)")
-    camera.add_argument("--frames", type=_count, metavar="N", help="end after so many")
-    camera.add_argument("--reference", type=Path, metavar="FILE", help="a colour photograph whose colours to keep throughout")
-    camera.add_argument("--codec", default="auto", help="of the film: auto, hardware, or FFmpeg's name (default: auto)")
+    camera.add_argument(
+        "--size", type=_size, default=(1920, 1080), metavar="WxH", help="size of frame to ask a camera for (default: 1920x1080)"
+    )
+    camera.add_argument("--rate", type=_count, default=30, help="frames a second to ask a camera for (default: 30)")
+    camera.add_argument(
+        "--give-up",
+        type=_seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="stop after SECONDS without a frame from a camera or stream (default: 30)",
+    )
+    camera.add_argument(
+        "--frames", type=_count, metavar="N", help="stop after N frames (default: at the end of SOURCE, or when you stop it)"
+    )
+    camera.add_argument("--reference", type=Path, metavar="FILE", help="colour photograph whose colours to keep to throughout")
+    camera.add_argument("--codec", default="auto", help=_CODEC_HELP)
     add_model(camera)
 
 

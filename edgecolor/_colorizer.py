@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
-from numbers import Real
+from numbers import Integral, Real
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +23,7 @@ from edgecolor._engine import Engine, EngineName, FrameEngine, choose_engine, op
 from edgecolor._errors import ImageError
 from edgecolor._explain import ALTERNATIVE_TEMPERATURE, alternative_chroma, shifted_confidence
 from edgecolor._ffmpeg import Encoding
+from edgecolor._files import path_of
 from edgecolor._frame import chroma_inputs, on_gpu, rgb_inputs
 from edgecolor._grid import CELL, grid_size
 from edgecolor._hints import Hint, check_hints, hint_planes, hint_points, listed, palette_weights, pin
@@ -107,9 +108,9 @@ class Colorization:
         What it is sure of stays; what it guesses takes the other colours it had in mind, each time another one: those that
         differ visibly come first, the most likely of them first.
         """
-        if not isinstance(count, int) or not 1 <= count <= ALTERNATIVES_MAX:
+        if not isinstance(count, Integral) or not 1 <= count <= ALTERNATIVES_MAX:
             raise ImageError(f"the number of alternatives must be a whole number from 1 to {ALTERNATIVES_MAX}, got {count!r}")
-        return self._alternatives(count)
+        return self._alternatives(int(count))
 
 
 class Colorizer:
@@ -295,6 +296,7 @@ class Colorizer:
         from edgecolor._image import Decision, Order, Survey, color_file
         from edgecolor._target import Saving
 
+        source, target = path_of(source), path_of(target)
         hints = listed(hints)
         points = hint_points(hints)
         check_vividness(vividness)
@@ -386,6 +388,8 @@ class Colorizer:
             SourceError: The camera is lost, or not there.
             ImageError: A frame that is no picture; a reference that is none.
         """
+        if isinstance(frames, (str, PathLike)) or not isinstance(frames, Iterable):
+            raise ImageError(f"frames must be a camera or an iterable of arrays, got {frames!r}; see edgecolor.camera")
         steady = self.steady(reference=reference)
         return (steady(frame.grey if isinstance(frame, Frame) else frame) for frame in frames)
 
@@ -422,7 +426,9 @@ class Colorizer:
         def write_chroma(y: Picture, coding: Coding, out: tuple[Picture, Picture]) -> None:
             steady.chroma_planes(y, **coding._asdict(), out=out)
 
-        color_film(source, target, write_chroma, Encoding(codec, crf), preview=preview, progress=progress)
+        color_film(
+            path_of(source), path_of(target), write_chroma, Encoding(str(codec), crf), preview=preview, progress=progress
+        )
 
     def _frame_engine(self, picture: Picture) -> FrameEngine | None:
         """The engine, if it does all of this picture's pixel work; pictures on the GPU must be such.

@@ -21,7 +21,7 @@ Bytes = npt.NDArray[np.uint8]
 
 INSTALL = "pip install 'edgecolor[cuda12]' on JetPack 6, 'edgecolor[cuda13]' on JetPack 7"
 
-REMEDY = "close other programs, or serve smaller frames only: edgecolor build --frame 720x1280"
+REMEDY = "close other programs, or serve smaller frames only: edgecolor build --frame 1280x720"
 """Where the GPU has no memory left."""
 
 _NON_BLOCKING = 1

@@ -90,6 +90,18 @@ def reading(name: object) -> Iterator[None]:
         raise SourceError(f"cannot read {name}: {error.strerror or error}") from error
 
 
+def path_of(given: object) -> Path:
+    """A file's name as a path.
+
+    Raises:
+        SourceError: It is no name.
+    """
+    try:
+        return Path(given)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise SourceError(f"a file must be given by its name, a str or Path, got {type(given).__name__}") from error
+
+
 def make_folder(folder: Path) -> None:
     """With all above it, unless it is there.
 

@@ -36,6 +36,10 @@ class Coding(NamedTuple):
     """Per code; above 8 they are the low bits of uint16."""
 
 
+_PARTLY = (10, 12)
+"""Bits per code that leave some of uint16 empty."""
+
+
 def chroma_of_frame(y: Plane, chroma_of: Callable[[Luma], ChromaField], coding: Coding, out: Planes | None = None) -> Planes:
     """Cb and Cr at half size for a Y plane; see ``Colorizer.chroma_planes``.
 
@@ -85,6 +89,11 @@ def _check_coding(y: Plane, coding: Coding) -> None:
         raise ImageError(f"a Y plane of {coding.bits} bits must be (H, W) {dtype}, got {y.dtype} {y.shape}")
     if 0 in y.shape:
         raise ImageError(f"a Y plane must have at least one pixel, got the shape {y.shape}")
+    if coding.bits in _PARTLY and (greatest := int(y.max())) >> coding.bits:
+        raise ImageError(
+            f"codes of {coding.bits} bits reach {(1 << coding.bits) - 1}, got {greatest}; where they lie in the high bits, as "
+            f"in P010, shift them: y >> {16 - coding.bits}"
+        )
     matrix_of(coding, y.shape[0])
 
 

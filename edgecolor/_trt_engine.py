@@ -262,7 +262,9 @@ class TensorRtEngine:
 def _size_for(height: int, width: int, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
     size = _holds(height, width, sizes)
     if size is None:
-        raise EngineBuildError(f"no whole-frame plan takes frames of {height} x {width}; the largest are {sizes[-1]}")
+        raise EngineBuildError(
+            f"no whole-frame plan takes frames of {width} x {height}; the largest are {sizes[-1][1]} x {sizes[-1][0]}"
+        )
     return size
 
 

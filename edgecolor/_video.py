@@ -293,6 +293,8 @@ def _stated_seconds(film: InputContainer) -> float:
     begin, pictures, by_count = (film.start_time or 0) / 1_000_000, _pictures(film), 0.0
     if film.format.name == "avi" and pictures.frames and pictures.average_rate:
         by_count = float(pictures.frames / pictures.average_rate)
+    if film.format.name.startswith("matroska"):
+        begin = 0.0  # FFmpeg writes there when a film ends, not how long it takes
     return begin + max((film.duration or 0) / 1_000_000, by_count)
 
 

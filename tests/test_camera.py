@@ -222,6 +222,20 @@ def test_after_the_stated_time_it_gives_up(fault: Exception | None, monkeypatch:
         _ending(tap, frames)
 
 
+def test_a_closed_camera_is_named(tmp_path: Path) -> None:
+    with edgecolor.camera([scene(8, 8)] * 2) as frames:
+        assert len(list(frames)) == 2
+        assert list(frames) == [], "it has ended"
+    with pytest.raises(SourceError, match="frames is closed; open it again"):
+        list(fake_colorizer().stream(frames))
+
+
+@pytest.mark.parametrize("frames", ["film.mp4", Path("film.mp4"), None, 3])
+def test_a_stream_of_what_is_no_frames_is_named(frames: Any) -> None:
+    with pytest.raises(ImageError, match=r"an iterable of arrays, got .*; see edgecolor\.camera"):
+        fake_colorizer().stream(frames)
+
+
 def test_close_wakes_whoever_waits() -> None:
     tap = Tap()
     camera = Camera(tap.reader, "tap")

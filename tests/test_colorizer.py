@@ -366,6 +366,13 @@ def test_a_forked_process_colours_too(tmp_path: Path) -> None:
 # Video planes
 
 
+@pytest.mark.parametrize("bits", [10, 12])
+def test_codes_in_the_high_bits_are_named(bits: int) -> None:
+    y = scene(48, 64, "uint16") >> (16 - bits) << (16 - bits)
+    with pytest.raises(ImageError, match=rf"codes of {bits} bits reach {2**bits - 1}, got \d+; .* y >> {16 - bits}"):
+        fake_colorizer().chroma_planes(y, bits=bits)
+
+
 def test_chroma_planes_of_the_other_byte_order() -> None:
     y = scene(48, 64, "uint16") >> 6
     for one, other in zip(*(fake_colorizer().chroma_planes(plane, bits=10) for plane in (y, y.astype(">u2"))), strict=True):

@@ -260,7 +260,8 @@ def test_a_missing_camera_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
     assert not list(tmp_path.iterdir())
 
 
-def test_ctrl_c_ends_it_cleanly_and_the_recording_is_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_cleanly_and_the_recording_is_whole(tmp_path: Path, how: signal.Signals) -> None:
     folder = tmp_path / "frames"
     folder.mkdir()
     for number in range(1000):  # more than are coloured before the signal comes
@@ -273,7 +274,7 @@ def test_ctrl_c_ends_it_cleanly_and_the_recording_is_whole(tmp_path: Path) -> No
         deadline = time.monotonic() + 60
         while not any(path.stat().st_size for path in tmp_path.glob(".*.partial.mkv")) and time.monotonic() < deadline:
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(how)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "frames coloured" in err

@@ -721,7 +721,7 @@ def test_a_failure_of_cuda_leaves_nothing_half_done(rt: Any, call: str) -> None:
 def test_no_memory_for_a_context_is_named(rt: Any) -> None:
     engine = TensorRtEngine(FILE)
     rt.context_error = True
-    with pytest.raises(EngineBuildError, match=r"no memory for a context.*--frame 720x1280"):
+    with pytest.raises(EngineBuildError, match=r"no memory for a context.*--frame 1280x720"):
         engine.run(_planes(64, 64), "colors")
 
 

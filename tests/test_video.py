@@ -314,6 +314,25 @@ def test_the_encoder_can_be_chosen(tmp_path: Path) -> None:
     assert sizes[0] > sizes[1]
 
 
+@pytest.mark.parametrize("source", [None, b"a.mp4", np.zeros((4, 4)), 3])
+def test_what_is_no_name_of_a_file_is_named(tmp_path: Path, source: Any) -> None:
+    for call in (fake_colorizer().video, fake_colorizer().image):
+        with pytest.raises(SourceError, match=f"a str or Path, got {type(source).__name__}"):
+            call(source, tmp_path / "out.mp4")
+        with pytest.raises(SourceError, match=f"a str or Path, got {type(source).__name__}"):
+            call(tmp_path / "in.mp4", source)
+
+
+@pytest.mark.parametrize("start", [0.3, 5.0])
+@pytest.mark.parametrize("form", [".mkv", ".webm", ".mp4", ".mov", ".avi", ".ts"])
+def test_a_film_that_begins_late_is_whole(tmp_path: Path, form: str, start: float) -> None:
+    codec = "libvpx-vp9" if form == ".webm" else "libx264"
+    times = [round(1000 * start) + 40 * number for number in range(12)]
+    source = write_film(tmp_path / f"in{form}", moving_scene(12), codec=codec, times=times)
+    fake_colorizer().video(source, tmp_path / "out.mkv")
+    assert len(frames_of(tmp_path / "out.mkv")) == 12
+
+
 @pytest.mark.parametrize(
     ("target", "codec", "crf", "words"),
     [
@@ -496,7 +515,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     assert not list((tmp_path / "out").iterdir())
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_killed_run_leaves_no_file_that_looks_finished(tmp_path: Path, how: signal.Signals) -> None:
     source = write_film(tmp_path / "in.mkv", moving_scene(400, 96, 128))
     (tmp_path / "out").mkdir()
@@ -518,10 +537,10 @@ def test_a_killed_run_leaves_no_file_that_looks_finished(tmp_path: Path, how: si
             time.sleep(0.02)
         process.send_signal(how)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
+    assert process.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 130)
     assert "Traceback" not in err
     left = [path.name for path in (tmp_path / "out").iterdir()]
-    assert left == [] if how == signal.SIGINT else all(".partial" in name for name in left)
+    assert left == [] if how != signal.SIGKILL else all(".partial" in name for name in left)
 
 
 def test_films_are_deterministic(tmp_path: Path, colorizer: edgecolor.Colorizer) -> None:
