@@ -30,6 +30,7 @@ from edgecolor._grid import CELL, grid_size, tile_starts
 from edgecolor._models import find_model
 from edgecolor._source import read_picture
 from tools.pages import placed
+from tools.sheets import row_of, stacked, titled
 from tools.subjects import read_subjects
 
 Array = npt.NDArray[Any]
@@ -244,8 +245,8 @@ def picture() -> None:
     crowd = _enlarged(np.vstack([np.hstack(cells[row * 4 : row * 4 + 4]) for row in range(4)]))
     colorizer = edgecolor.load(engine="onnxruntime")
     parts = [np.rint(colored(colorizer, crowd, detail) / 257.0).astype(np.uint8) for detail in DETAILS[:3:2]]
-    small = [cv2.resize(part, (560, 420), interpolation=cv2.INTER_AREA) for part in (*parts, crowd)]
-    cv2.imwrite(str(PICTURE), np.hstack(small)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+    sheet = stacked([titled(["detail 1", "detail 4", "the truth"], 560), row_of([*parts, crowd], 560)])
+    cv2.imwrite(str(PICTURE), sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 
 if __name__ == "__main__":

@@ -197,6 +197,8 @@ def _planned(options: argparse.Namespace) -> tuple[list[_Job], list[tuple[Path, 
     if options.out and many:
         options.usage_error(f"-o names one file, but there are {len(options.sources)} photographs; use --out-dir")
     folders = [source for source in options.sources if _is_folder(source)]
+    if options.out and options.format:
+        options.usage_error("-o names the format by its ending; leave out --format")
     if folders and not options.out and not options.out_dir:
         options.usage_error(f"{folders[0]} is a folder; say where its photographs go with --out-dir")
     jobs, unread = [], []

@@ -285,7 +285,7 @@ class Colorizer:
             compression: Of a TIFF. "auto" keeps the source's.
             profile: RGB to write in: "srgb", "adobergb", "prophoto", or the file of an ICC profile. "auto" is sRGB, but for
                 scans with a grey profile that 8 bits of sRGB are too coarse for: RGB with the scan's own curve, or Adobe RGB.
-            confidence: PNG to write beside: grey, how sure each colour is, white is certain.
+            confidence: Picture to write beside, best a PNG: grey, how sure each colour is, white is certain.
             progress: Called with the share that is done, up to 1.
 
         Raises:

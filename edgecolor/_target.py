@@ -97,8 +97,8 @@ _PREDICTORS = {1: "none", 2: "horizontal", 3: "float"}
 BIG_BYTES = 3_900_000_000
 """From here on TIFF needs 8 bytes for a place in the file."""
 
-_OPTIMIZED_PIXELS = 64_000_000
-"""Up to here JPEG's tables are fitted to the picture, which takes all of it in memory."""
+_OPTIMIZED_PIXELS = 16_000_000
+"""Up to here JPEG's tables are fitted to the picture: 4 % less of a file, for all of it in memory, 12 bytes a pixel."""
 
 _KEPT = (
     "exif",

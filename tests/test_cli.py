@@ -119,6 +119,7 @@ def test_results_are_not_written_over_their_sources(tmp_path: Path, capsys: pyte
         (["image"], "IN"),
         (["image", "a.png", "b.png", "-o", "c.png"], "2 photographs; use --out-dir"),
         (["image", "a.png", "-o", "b.png", "--out-dir", "c"], "not allowed with"),
+        (["image", "a.png", "-o", "b.png", "--format", "tif"], "leave out --format"),
         (["image", "a.png", "--hint", "120,80"], "argument --hint"),
         (["image", "a.png", "--hint", "x,y,red"], "'x,y,red' is not X,Y,COLOR"),
         (["image", "a.png", "--vividness", "much"], "'much'"),

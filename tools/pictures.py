@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -18,16 +17,11 @@ from edgecolor._color import rgb_to_lab
 from edgecolor._explain import heat
 from tools.data import Photo, read_photos
 from tools.figures import grey_of
+from tools.sheets import row_of, stacked, titled
 
 ROOT = Path(__file__).parent.parent
 PHOTOS = ROOT / "tests" / "photos"
 OUT = ROOT / "docs" / "pictures"
-
-WIDTH = 300
-"""Of one picture on a sheet, in pixels; a standing one is cropped to a square."""
-
-_GAP, _TITLE = 6, 28
-_INK = (60, 60, 60)
 
 SHOWN_FIRST = ("temple.jpg", "cat.jpg", "coffee.jpg")
 """Of the README: one that succeeds, one that does by half, one that fails."""
@@ -36,41 +30,6 @@ SHOWN_FIRST = ("temple.jpg", "cat.jpg", "coffee.jpg")
 def grey_levels(photo: Photo) -> npt.NDArray[np.uint8]:
     """(H, W) uint8: what a panchromatic film would have kept of a colour photograph."""
     return np.rint(grey_of(rgb_to_lab(photo / 255.0))[..., 0] * 255).astype(np.uint8)
-
-
-def fitted(picture: npt.NDArray[Any]) -> Photo:
-    """A picture as wide as a sheet's column, cropped to a square if it stands."""
-    rgb = picture if picture.ndim == 3 else cv2.merge([picture] * 3)
-    height, width = rgb.shape[:2]
-    rgb = rgb[: min(height, width)]  # heads are at the top
-    size = WIDTH, round(WIDTH * rgb.shape[0] / width)
-    small: Photo = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-    return small
-
-
-def titled(titles: Sequence[str]) -> Photo:
-    """A line with a title above the middle of each column."""
-    line = np.full((_TITLE, len(titles) * (WIDTH + _GAP) - _GAP, 3), 255, np.uint8)
-    for number, title in enumerate(titles):
-        (width, _), _ = cv2.getTextSize(title, cv2.FONT_HERSHEY_SIMPLEX, 0.52, 1)
-        left = number * (WIDTH + _GAP) + (WIDTH - width) // 2
-        cv2.putText(line, title, (left, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.52, _INK, 1, cv2.LINE_AA)
-    return line
-
-
-def row_of(pictures: Sequence[npt.NDArray[Any]]) -> Photo:
-    """Pictures of one shape side by side."""
-    parts: list[Photo] = []
-    for picture in pictures:
-        part = fitted(picture)
-        parts += [part, np.full((part.shape[0], _GAP, 3), 255, np.uint8)]
-    return np.hstack(parts[:-1])
-
-
-def stacked(rows: Sequence[Photo]) -> Photo:
-    """A sheet of rows, one below the other."""
-    gap = np.full((_GAP, rows[0].shape[1], 3), 255, np.uint8)
-    return np.vstack([part for row in rows for part in (row, gap)][:-1])
 
 
 def save(name: str, rows: Sequence[Photo]) -> None:

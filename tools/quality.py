@@ -184,7 +184,7 @@ def smaller(photo: Array) -> Array:
 def sheet(colorizers: Colorizers, photos: Photos) -> Array:
     """Every photograph: grey, each network's colours, how sure the first one is, the truth; with the CIEDE2000 above each."""
     from edgecolor._explain import heat
-    from tools.pictures import row_of, stacked, titled
+    from tools.sheets import row_of, stacked, titled
 
     rows = []
     for photo in photos.values():
