@@ -102,6 +102,10 @@ class Colorization:
     """
     _alternatives: Callable[[int], list[Picture]] = field(repr=False)
 
+    def __reduce__(self) -> tuple[type[Colorization], tuple[Any, ...]]:
+        """For pickle: the picture and its confidence travel; the distribution, which alternatives come from, stays."""
+        return Colorization, (self.image, self.confidence, _out_of_reach)
+
     def alternatives(self, count: int = 3) -> list[Picture]:
         """Other colourings that the network finds plausible: ``count`` arrays like ``image``.
 
@@ -111,6 +115,12 @@ class Colorization:
         if not isinstance(count, Integral) or not 1 <= count <= ALTERNATIVES_MAX:
             raise ImageError(f"the number of alternatives must be a whole number from 1 to {ALTERNATIVES_MAX}, got {count!r}")
         return self._alternatives(int(count))
+
+
+def _out_of_reach(_: int) -> list[Picture]:
+    raise ImageError(
+        "alternatives can be asked for only in the process that coloured the picture; ask there, before it is sent"
+    )
 
 
 class Colorizer:

@@ -157,6 +157,15 @@ def test_a_colorizer_can_be_handed_to_a_process() -> None:
         pickle.dumps(fake_colorizer())
 
 
+def test_a_colorization_can_be_sent_to_a_process_but_for_its_alternatives() -> None:
+    answer = fake_colorizer().predict(scene(40, 50))
+    sent = pickle.loads(pickle.dumps(answer))  # noqa: S301  # our own
+    assert np.array_equal(sent.image, answer.image)
+    assert np.array_equal(sent.confidence, answer.confidence)
+    with pytest.raises(ImageError, match="only in the process that coloured the picture"):
+        sent.alternatives(2)
+
+
 # Channels
 
 
