@@ -24,7 +24,7 @@ PHOTOS = ROOT / "tests" / "photos"
 OUT = ROOT / "docs" / "pictures"
 
 SHOWN_FIRST = ("temple.jpg", "cat.jpg", "coffee.jpg")
-"""Of the README: one that succeeds, one that does by half, one that fails."""
+"""Of the README: what is known, what mostly is, and what is a guess."""
 
 
 def grey_levels(photo: Photo) -> npt.NDArray[np.uint8]:
