@@ -594,7 +594,7 @@ def test_photographs_are_read_as_others_read_them(name: str) -> None:
 
 
 def test_a_stream_is_not_a_path(colorizer: Colorizer, tmp_path: Path) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises(SourceError, match="by its name, a str or Path, got BytesIO"):
         colorizer.image(io.BytesIO(_png()), tmp_path / "colour.png")  # type: ignore[arg-type]
     _only(tmp_path)
 
