@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import stat
@@ -37,6 +38,8 @@ PIXELS_MAX = 20_000_000_000
 
 HELD_BYTES = 64 << 20
 """A page that takes no more is decoded once and kept; a larger one is decoded anew for every pass, a strip at a time."""
+
+_log = logging.getLogger("edgecolor")
 
 STRIP_BYTES = 1 << 20
 """About what one strip takes."""
@@ -201,17 +204,26 @@ class Page:
         if header.height * header.width * header.bands * np.dtype(self.dtype).itemsize > HELD_BYTES:
             return None
         with _named(self.name):
-            codes: Picture = self._flat(self._pixels()).numpy()
+            codes: Picture = self._repaired() if _is_jpeg(header) else self._flat(self._pixels()).numpy()
         return codes.reshape(*self.size, -1)
+
+    def _repaired(self) -> Picture:
+        """A JPEG, also one that is damaged in a way its decoder makes up for, which is said."""
+        try:
+            codes: Picture = self._flat(self._opened(strict=True)).numpy()
+        except (load_vips().Error, ImageError) as error:
+            codes = self._flat(self._opened()).numpy()
+            _log.warning("%s is damaged, and coloured as its decoder made up for it: %s", self.name, reason(error))
+        return codes
 
     def let_go(self) -> None:
         """Of its pixels, if they are kept."""
         vars(self).pop("_held", None)
 
-    def _opened(self) -> pyvips.Image:
+    def _opened(self, *, strict: bool = False) -> pyvips.Image:
         page = {"page": self.number} if self.number else {}
         # of a tile that cannot be read, libvips (8.18) only warns, and makes it black; strips and other files it refuses
-        fail_on = "warning" if self.tags and _TILE_WIDTH in self.tags else "error"
+        fail_on = "warning" if strict or (self.tags and _TILE_WIDTH in self.tags) else "error"
         with _named(self.name):
             if without := bulky(self.tags or {}):
                 return _loaded(self._bare(without), fail_on)
@@ -340,6 +352,10 @@ def read_picture(source: str | Path) -> Picture:
     if page.bands == 3:  # also where a strip of it is grey
         parts = [part if part.ndim == 3 else np.repeat(part[..., None], 3, axis=2) for part in parts]
     return upright(np.concatenate(parts), page.orientation)
+
+
+def _is_jpeg(image: pyvips.Image) -> bool:
+    return bool(image.get_typeof("vips-loader")) and str(image.get("vips-loader")).startswith("jpegload")
 
 
 def _loaded(source: pyvips.Source, fail_on: str, **page: int) -> pyvips.Image:

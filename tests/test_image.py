@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import stat
@@ -591,6 +592,19 @@ def test_the_result_may_be_read_by_whom_the_umask_allows(colorizer: Colorizer, t
 def test_photographs_are_read_as_others_read_them(name: str) -> None:
     difference = np.abs(read_picture(PHOTOS / name).astype(int) - pixels_of(PHOTOS / name))
     assert difference.mean() < 1
+
+
+def test_a_jpeg_that_its_decoder_makes_up_for_is_coloured_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = bytearray((PHOTOS / "temple.jpg").read_bytes())
+    middle = len(whole) // 2
+    whole[middle : middle + 400] = np.random.default_rng(0).integers(0, 256, 400, np.uint8).tobytes()
+    (tmp_path / "damaged.jpg").write_bytes(whole)
+    with caplog.at_level(logging.WARNING, "edgecolor"):
+        fake_colorizer().image(PHOTOS / "temple.jpg", tmp_path / "a.png")
+        assert not caplog.records
+        fake_colorizer().image(tmp_path / "damaged.jpg", tmp_path / "b.png")
+    assert "damaged.jpg is damaged, and coloured as its decoder made up for it: VipsJpeg: Corrupt JPEG data" in caplog.text
+    assert [record.name for record in caplog.records].count("edgecolor") == 1
 
 
 def test_a_stream_is_not_a_path(colorizer: Colorizer, tmp_path: Path) -> None:
