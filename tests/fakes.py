@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +171,16 @@ def run_python(*arguments: str, home: Path, path: str = "") -> subprocess.Comple
     return subprocess.run(  # noqa: S603  # our own interpreter and arguments
         [sys.executable, *arguments], env=environment, cwd=home, capture_output=True, text=True, timeout=120, check=False
     )
+
+
+@contextmanager
+def heard(how: signal.Signals) -> Iterator[None]:
+    """A process started within hears a signal, though this one was started by nohup or in the background, and ignores it."""
+    if how == signal.SIGKILL:
+        yield
+        return
+    before = signal.signal(how, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(how, before)

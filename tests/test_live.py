@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 from clips import frames_of, moving_scene, plane_of, times_of, write_film
-from fakes import REPOSITORY, Picture, fake_colorizer, scene
+from fakes import REPOSITORY, Picture, fake_colorizer, heard, scene
 
 import edgecolor
 from edgecolor import SourceError
@@ -270,7 +270,9 @@ def test_a_signal_ends_it_cleanly_and_the_recording_is_whole(tmp_path: Path, how
         )
     target = tmp_path / "out.mkv"
     command = [sys.executable, "-m", "edgecolor", "camera", str(folder), "-o", str(target), "--codec", "ffv1"]
-    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
+    with heard(how):
+        process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)  # noqa: S603
+    with process:
         deadline = time.monotonic() + 60
         while not any(path.stat().st_size for path in tmp_path.glob(".*.partial.mkv")) and time.monotonic() < deadline:
             time.sleep(0.02)
