@@ -166,7 +166,8 @@ class _Messages:
 
     def errors(self) -> str:
         """Its errors, in one line."""
-        return "; ".join(" ".join(text.split()) for name, text in self.kept if name == "error")[-600:] or "it does not say why"
+        kept = tuple(self.kept)  # another thread may log meanwhile
+        return "; ".join(" ".join(text.split()) for name, text in kept if name == "error")[-600:] or "it does not say why"
 
     def failure(self, what: str) -> EngineBuildError:
         """What went wrong, with its errors, and with the remedy where memory ran out."""
