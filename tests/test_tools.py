@@ -166,6 +166,36 @@ def test_training_pairs_are_sound(seed: int) -> None:
     assert (planes[1:3] * (planes[3] == 0) == 0).all()
 
 
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("size", "shape"), [((200, 300), (192, 288)), ((301, 200), (288, 192)), ((256, 256), (224, 224))])
+def test_whole_photographs_keep_their_shape(size: tuple[int, int], shape: tuple[int, int], seed: int) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    kind = data.Kind(224, zoom=1.3, whole=True)
+    pair = data.sample(photo, kind, np.random.default_rng(seed), np.zeros((5, 7, 128), np.float16))
+    assert pair.planes.shape == (4, *shape)
+    assert pair.target.shape == (3, shape[0] // 4, shape[1] // 4)
+    assert pair.belief is not None
+    assert pair.belief.shape == (128, shape[0] // 8, shape[1] // 8)
+    assert np.isfinite(pair.planes).all()
+    window = data.draw_window(photo, np.random.default_rng(seed), kind.zoom, shape[1] / shape[0])
+    assert 1 / 1.31 <= window.height / size[0] <= 1
+    assert abs(window.width / window.height / (shape[1] / shape[0]) - 1) < 0.02
+    assert window.top + window.height <= size[0]
+    assert window.left + window.width <= size[1]
+
+
+def test_batches_of_whole_photographs_have_one_shape_each_and_leave_few_out() -> None:
+    photos = [np.zeros((20 + index, *shape, 3), np.uint8)[0] for index, shape in enumerate([(200, 300), (300, 200)] * 5)]
+    batches = data.Batches(photos, data.Kind(64, whole=True), count=2, seed=1)
+    epoch = batches.epoch(3)
+    assert [len(batch) for batch in epoch] == [2] * 4
+    assert len(set(np.concatenate(epoch))) == 8
+    assert all(len({photos[index].shape for index in batch}) == 1 for batch in epoch)
+    assert len({batches[number].planes.shape for number in range(8)}) == 2
+    with pytest.raises(ValueError, match="smaller --batch"):
+        data.Batches(photos, data.Kind(64), count=11, seed=1)[0]
+
+
 def test_resumed_batches_are_those_that_would_have_come() -> None:
     batches = data.Batches(list(data.read_photos(PHOTOS).values()), data.Kind(32), count=2, seed=5)
     _, second = itertools.islice(data.loader(batches, first=0, workers=2), 2)
@@ -178,17 +208,17 @@ def test_a_belief_is_cut_out_where_the_crop_lies() -> None:
     photo = np.zeros((160, 240, 3), np.uint8)
     belief = np.zeros((20, 30, 128), np.float16)
     belief[..., 0], belief[..., 1] = np.mgrid[:20, :30] + 0.5  # what lies where, in cells of 8 pixels
-    window = data.Window(top=40, left=80, side=80, mirrored=False)
-    part = window.cut_belief(belief, photo, 20)
+    window = data.Window(top=40, left=80, height=80, width=120, mirrored=False)
+    part = window.cut_belief(belief, photo, 20, 30)
     np.testing.assert_allclose(part[0, :, 0], 5 + (np.arange(20) + 0.5) / 2, atol=1e-2)
-    np.testing.assert_allclose(part[1, 0], 10 + (np.arange(20) + 0.5) / 2, atol=1e-2)
-    mirrored = data.Window(40, 80, 80, mirrored=True).cut_belief(belief, photo, 20)
+    np.testing.assert_allclose(part[1, 0], 10 + (np.arange(30) + 0.5) / 2, atol=1e-2)
+    mirrored = data.Window(40, 80, 80, 120, mirrored=True).cut_belief(belief, photo, 20, 30)
     np.testing.assert_array_equal(mirrored, part[:, :, ::-1])
 
 
 def test_a_pasted_piece_comes_with_its_colours() -> None:
     torch.manual_seed(1)
-    planes = torch.arange(8.0).view(8, 1, 1, 1).expand(8, 4, 64, 64)
+    planes = torch.arange(8.0).view(8, 1, 1, 1).expand(8, 4, 64, 96)
     batch = data.Batch(planes, planes[:, :3, ::4, ::4], planes[:, :1, ::8, ::8])
     mixed = train.mixed(batch, 0.5)
     assert torch.equal(mixed.planes[4:], planes[4:])

@@ -11,6 +11,7 @@ import itertools
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from edgecolor._grid import grid_size
 from tools.network import STRIDE
 
 Array = npt.NDArray[Any]
@@ -59,51 +61,51 @@ class Pair(NamedTuple):
     """A grey crop, and its colours."""
 
     planes: Array
-    """(4, S, S): L*, hint a*, hint b*, trust."""
+    """(4, H, W): L*, hint a*, hint b*, trust."""
     target: Array
-    """(3, S/4, S/4): the true L*, a*, b*."""
+    """(3, H/4, W/4): the true L*, a*, b*."""
     belief: Array | None = None
-    """(128, S/8, S/8): a teacher's probabilities of the bins, of the photograph clean and whole."""
+    """(128, H/8, W/8): a teacher's probabilities of the bins, of the photograph clean and whole."""
 
 
 class Batch(NamedTuple):
     """What one step learns from: pairs, stacked."""
 
     planes: Tensor
-    """(N, 4, S, S) float32."""
+    """(N, 4, H, W) float32."""
     target: Tensor
-    """(N, 3, S/4, S/4) float32."""
+    """(N, 3, H/4, W/4) float32."""
     belief: Tensor | None = None
-    """(N, 128, S/8, S/8) float32."""
+    """(N, 128, H/8, W/8) float32."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """A square of a photograph."""
+    """A piece of a photograph, in pixels."""
 
     top: int
     left: int
-    side: int
-    """Pixels."""
+    height: int
+    width: int
     mirrored: bool
 
-    def cut(self, photo: Photo, size: int) -> Photo:
-        """(size, size, 3)."""
-        square = photo[self.top : self.top + self.side, self.left : self.left + self.side]
+    def cut(self, photo: Photo, rows: int, columns: int) -> Photo:
+        """(rows, columns, 3)."""
+        piece = photo[self.top : self.top + self.height, self.left : self.left + self.width]
         if self.mirrored:
-            square = square[:, ::-1]
-        method = cv2.INTER_AREA if self.side > size else cv2.INTER_CUBIC
-        resized: Photo = cv2.resize(np.ascontiguousarray(square), (size, size), interpolation=method)
+            piece = piece[:, ::-1]
+        method = cv2.INTER_AREA if self.height > rows else cv2.INTER_CUBIC
+        resized: Photo = cv2.resize(np.ascontiguousarray(piece), (columns, rows), interpolation=method)
         return resized
 
-    def cut_belief(self, belief: Array, photo: Photo, cells: int) -> Array:
-        """(h, w, 128) of the whole photograph to (128, cells, cells), interpolated linearly."""
-        rows = between(belief.shape[0], self.top / photo.shape[0], self.side / photo.shape[0], cells)
-        columns = between(belief.shape[1], self.left / photo.shape[1], self.side / photo.shape[1], cells)
-        down, across = (slice(*np.flatnonzero(weights.any(0))[[0, -1]] + [0, 1]) for weights in (rows, columns))
+    def cut_belief(self, belief: Array, photo: Photo, rows: int, columns: int) -> Array:
+        """(h, w, 128) of the whole photograph to (128, rows, columns), interpolated linearly."""
+        vertical = between(belief.shape[0], self.top / photo.shape[0], self.height / photo.shape[0], rows)
+        horizontal = between(belief.shape[1], self.left / photo.shape[1], self.width / photo.shape[1], columns)
+        down, across = (slice(*np.flatnonzero(weights.any(0))[[0, -1]] + [0, 1]) for weights in (vertical, horizontal))
         near = belief[down, across].astype(np.float32)
-        lines = (rows[:, down] @ near.reshape(len(near), -1)).reshape(cells, *near.shape[1:])
-        part: Array = np.matmul(columns[:, across], lines).transpose(2, 0, 1)
+        lines = (vertical[:, down] @ near.reshape(len(near), -1)).reshape(rows, *near.shape[1:])
+        part: Array = np.matmul(horizontal[:, across], lines).transpose(2, 0, 1)
         return np.ascontiguousarray(part[:, :, ::-1] if self.mirrored else part)
 
 
@@ -117,12 +119,13 @@ def between(count: int, start: float, share: float, cells: int) -> Array:
     return weights
 
 
-def draw_window(photo: Photo, rng: np.random.Generator, zoom: float = 1.6) -> Window:
-    """A random square, 1/zoom to all of the short side, mirrored half the time."""
+def draw_window(photo: Photo, rng: np.random.Generator, zoom: float = 1.6, aspect: float = 1.0) -> Window:
+    """A random piece ``aspect`` times as wide as high, 1/zoom to all of what there is room for, mirrored half the time."""
     height, width = photo.shape[:2]
-    side = round(min(height, width) / rng.uniform(1, zoom))
-    top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
-    return Window(int(top), int(left), side, bool(rng.random() < 0.5))
+    high = min(height, width / aspect) / rng.uniform(1, zoom)
+    rows, columns = min(height, max(1, round(high))), min(width, max(1, round(high * aspect)))
+    top, left = rng.integers(0, height - rows + 1), rng.integers(0, width - columns + 1)
+    return Window(int(top), int(left), rows, columns, bool(rng.random() < 0.5))
 
 
 def film_grey(rgb: Photo, rng: np.random.Generator) -> Array:
@@ -163,12 +166,12 @@ def film_grey(rgb: Photo, rng: np.random.Generator) -> Array:
 
 
 def sparse_hints(ab: Array, rng: np.random.Generator) -> Array:
-    """One to a hundred small patches of the true colour: (3, S, S) planes a*, b*, trust 1."""
-    size = ab.shape[0]
-    planes = np.zeros((3, size, size), np.float32)
+    """One to a hundred small patches of the true colour: (3, H, W) planes a*, b*, trust 1."""
+    rows, columns = ab.shape[:2]
+    planes = np.zeros((3, rows, columns), np.float32)
     for _ in range(int(100 ** rng.random())):
         radius = int(rng.integers(0, 4))
-        y, x = rng.integers(0, size, 2)
+        y, x = rng.integers(0, (rows, columns))
         patch = np.s_[max(0, y - radius) : y + radius + 1, max(0, x - radius) : x + radius + 1]
         planes[0][patch], planes[1][patch] = ab[patch].mean((0, 1)) + rng.normal(0, 1.5, 2)
         planes[2][patch] = 1
@@ -176,23 +179,23 @@ def sparse_hints(ab: Array, rng: np.random.Generator) -> Array:
 
 
 def dense_hints(ab: Array, rng: np.random.Generator) -> Array:
-    """The whole picture's chroma, coarse, shifted, pale or noisy, sometimes with holes: (3, S, S), trust 0.5.
+    """The whole picture's chroma, coarse, shifted, pale or noisy, sometimes with holes: (3, H, W), trust 0.5.
 
     It stands for the global pass that a tile is told of, and for the frame before this one.
     """
-    size = ab.shape[0]
+    rows, columns = ab.shape[:2]
     cells = int(rng.choice([4, 8, 16, 32]))
     coarse = cv2.resize(ab, (cells, cells), interpolation=cv2.INTER_AREA)
     coarse = coarse * np.float32(rng.uniform(0.5, 1.2)) + rng.normal(0, rng.uniform(0, 8), 2).astype(np.float32)
     coarse = coarse + rng.normal(0, rng.uniform(0, 8), coarse.shape).astype(np.float32)
-    shift = rng.uniform(-0.04, 0.04, 2) * size
-    matrix = np.array([[size / cells, 0, shift[0]], [0, size / cells, shift[1]]])
-    planes = np.empty((3, size, size), np.float32)
-    planes[:2] = cv2.warpAffine(coarse, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE).transpose(2, 0, 1)
+    shift = rng.uniform(-0.04, 0.04, 2) * (columns, rows)
+    matrix = np.array([[columns / cells, 0, shift[0]], [0, rows / cells, shift[1]]])
+    planes = np.empty((3, rows, columns), np.float32)
+    planes[:2] = cv2.warpAffine(coarse, matrix, (columns, rows), borderMode=cv2.BORDER_REPLICATE).transpose(2, 0, 1)
     planes[2] = 0.5
     if rng.random() < 0.4:
         noise = rng.random((6, 6)).astype(np.float32)
-        planes *= cv2.resize(noise, (size, size)) > rng.uniform(0.2, 0.6)
+        planes *= cv2.resize(noise, (columns, rows)) > rng.uniform(0.2, 0.6)
     return planes
 
 
@@ -207,16 +210,22 @@ class Kind:
     hints: float = 0.3
     """Share with hints, half of them sparse."""
     zoom: float = 1.6
-    """How much of the short side a crop may leave out, as a factor."""
+    """How much of a photograph's side a crop may leave out, as a factor."""
+    whole: bool = False
+    """Crops have the shape of the grid on which the library shows the photograph, and about ``size`` squared pixels."""
+
+    def shape_of(self, photo: Photo) -> tuple[int, int]:
+        """Rows and columns of its crops."""
+        return grid_size(*photo.shape[:2], self.size**2) if self.whole else (self.size, self.size)
 
 
 def sample(photo: Photo, kind: Kind, rng: np.random.Generator, belief: Array | None = None) -> Pair:
     """One training pair, and what a teacher believes of it if it was asked."""
-    size = kind.size
-    window = draw_window(photo, rng, kind.zoom)
-    rgb = window.cut(photo, size)
+    rows, columns = kind.shape_of(photo)
+    window = draw_window(photo, rng, kind.zoom, columns / rows)
+    rgb = window.cut(photo, rows, columns)
     lab: Array = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
-    planes = np.zeros((4, size, size), np.float32)
+    planes = np.zeros((4, rows, columns), np.float32)
     if rng.random() < kind.films:
         grey = film_grey(rgb, rng)
         planes[0] = cv2.cvtColor(cv2.merge([grey, grey, grey]), cv2.COLOR_RGB2Lab)[..., 0]
@@ -227,8 +236,9 @@ def sample(photo: Photo, kind: Kind, rng: np.random.Generator, belief: Array | N
         planes[1:] = sparse_hints(lab[..., 1:], rng)
     elif chance < kind.hints:
         planes[1:] = dense_hints(lab[..., 1:], rng)
-    target: Array = cv2.resize(lab, (size // STRIDE, size // STRIDE), interpolation=cv2.INTER_AREA)
-    believed = None if belief is None else window.cut_belief(belief, photo, size // BELIEF_STRIDE)
+    target: Array = cv2.resize(lab, (columns // STRIDE, rows // STRIDE), interpolation=cv2.INTER_AREA)
+    cells = rows // BELIEF_STRIDE, columns // BELIEF_STRIDE
+    believed = None if belief is None else window.cut_belief(belief, photo, *cells)
     return Pair(planes, target.transpose(2, 0, 1), believed)
 
 
@@ -244,13 +254,31 @@ class Batches(Dataset[Batch]):
     beliefs: list[Array] | None = None
     """(h, w, 128) float16 of each photograph."""
 
+    @cached_property
+    def alike(self) -> list[npt.NDArray[np.intp]]:
+        """Indices of the photographs whose crops have one shape, where there are enough of them for a batch."""
+        groups: dict[tuple[int, int], list[int]] = {}
+        for index, photo in enumerate(self.photos):
+            groups.setdefault(self.kind.shape_of(photo), []).append(index)
+        alike = [np.array(group) for group in groups.values() if len(group) >= self.count]
+        if not alike:
+            message = f"{len(self.photos)} photographs make no batch of {self.count} of one shape: ask for a smaller --batch"
+            raise ValueError(message)
+        return alike
+
+    def epoch(self, number: int) -> list[npt.NDArray[np.intp]]:
+        """The photographs of each of its batches, of one shape each."""
+        rng = np.random.default_rng([self.seed, number, 0])
+        shuffled = [rng.permutation(group) for group in self.alike]
+        batches = [group[end - self.count : end] for group in shuffled for end in range(self.count, len(group) + 1, self.count)]
+        return [batches[place] for place in rng.permutation(len(batches))]
+
     def __getitem__(self, number: int) -> Batch:
         """Made anew each time, and always the same."""
         rng = np.random.default_rng([self.seed, number])
-        per_epoch = max(1, len(self.photos) // self.count)
+        per_epoch = sum(len(group) // self.count for group in self.alike)
         epoch, position = divmod(number, per_epoch)
-        order = np.random.default_rng([self.seed, epoch, 0]).permutation(len(self.photos))
-        chosen = order[position * self.count : (position + 1) * self.count]
+        chosen = self.epoch(epoch)[position]
         beliefs = self.beliefs
         pairs = [sample(self.photos[index], self.kind, rng, beliefs[index] if beliefs else None) for index in chosen]
         columns = (None if column[0] is None else torch.from_numpy(np.stack(column)) for column in zip(*pairs, strict=True))

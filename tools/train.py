@@ -71,6 +71,9 @@ def options_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=np.inf, help="to learn for, if that is less (default: no limit)")
     parser.add_argument("--decay", type=float, default=0.75, help="last part in which the rate falls (default %(default)s)")
     parser.add_argument("--size", type=int, default=128, help="side of the crops in pixels (default %(default)s)")
+    parser.add_argument(
+        "--whole", action="store_true", help="crops have the shape of the photograph, and about --size squared pixels"
+    )
     parser.add_argument("--late-size", type=int, default=160, help="side in the last part (default %(default)s)")
     parser.add_argument("--late", type=float, default=0.3, help="how long that part is (default %(default)s)")
     parser.add_argument("--batch", type=int, default=32, help="photographs a step (default %(default)s)")
@@ -148,18 +151,19 @@ def mixed(batch: Batch, share: float, groups: int = 8) -> Batch:
 
     What stands around a thing then tells less of its colour, and a photograph seen often is seen otherwise.
     """
-    size = batch.planes.shape[2]
-    places = size // PIECE
+    size = batch.planes.shape[2:]
     mixed = [None if part is None else part.clone() for part in batch]
     for chosen in np.array_split(np.arange(round(share * len(batch.planes))), groups):
         if not len(chosen):
             continue
-        top, left = (int(torch.randint(0, places // 2 + 1, ())) for _ in range(2))
-        bottom, right = (start + int(torch.randint(1, max(2, places // 2), ())) for start in (top, left))
+        top, left = (int(torch.randint(0, side // PIECE // 2 + 1, ())) for side in size)
+        bottom, right = (
+            start + int(torch.randint(1, max(2, side // PIECE // 2), ())) for start, side in zip((top, left), size, strict=True)
+        )
         others = (chosen + 1) % len(batch.planes)
         for source, target in zip(batch, mixed, strict=True):
             if source is not None and target is not None:
-                cells = source.shape[2] * PIECE // size
+                cells = source.shape[2] * PIECE // size[0]
                 window = np.s_[:, cells * top : cells * bottom, cells * left : cells * right]
                 target[(chosen, *window)] = source[(others, *window)]
     return Batch(*mixed)  # type: ignore[arg-type]
@@ -318,7 +322,7 @@ def fit(run: Run, data: Data, losses: Losses) -> None:
     with (options.run / "log.jsonl").open("a") as log:
         while run.progress < 1:
             late = run.late
-            kind = Kind(options.late_size if late else options.size, zoom=options.zoom)
+            kind = Kind(options.late_size if late else options.size, zoom=options.zoom, whole=options.whole)
             source = Batches(data.photos, kind, options.batch, options.seed, data.beliefs)
             sums: dict[str, Tensor] = {}
             first, last = run.step, time.monotonic()
