@@ -26,13 +26,13 @@ from edgecolor._engine import EngineName, installed_engines, why_not_tensorrt
 from edgecolor._errors import EdgecolorError, ImageError, SourceError
 from edgecolor._explain import report, report_figures
 from edgecolor._files import make_folder, whole_file
-from edgecolor._hints import hint_points, palette_weights
+from edgecolor._hints import css_ab, hint_points, palette_weights
 from edgecolor._models import ModelName, Precision, find_model, registry
 from edgecolor._plans import Asked, plans_folder, write_options
 from edgecolor._source import read_picture
 from edgecolor._target import check_target, write_picture
 
-_MODEL_HELP = f"one of {', '.join(get_args(ModelName))} (default: auto, which is lite)"
+_MODEL_HELP = "(default: auto, which is lite)"
 _ENGINE_HELP = "default: auto, which is TensorRT where it is installed and has a GPU, else ONNX Runtime"
 
 
@@ -111,7 +111,7 @@ def parser() -> argparse.ArgumentParser:
     models.add_argument("--json", action="store_true", help="print all that is known of them as JSON, in place of a list")
 
     build = _command(commands, "build", _build, "build the TensorRT plans of this machine now, not on first use")
-    build.add_argument("--model", default="auto", help=f"network to build for, {_MODEL_HELP}")
+    build.add_argument("--model", choices=get_args(ModelName), default="auto", help=f"network to build for {_MODEL_HELP}")
     build.add_argument(
         "--precision",
         choices=("auto", "fp16", "int8"),
@@ -183,7 +183,7 @@ def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int],
 
 
 def _add_model(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--model", default="auto", help=f"network to colour with, {_MODEL_HELP}")
+    command.add_argument("--model", choices=get_args(ModelName), default="auto", help=f"network to colour with {_MODEL_HELP}")
     command.add_argument(
         "--engine", choices=get_args(EngineName), default="auto", help=f"program the network runs on ({_ENGINE_HELP})"
     )
@@ -214,6 +214,7 @@ def _add_steering(command: argparse.ArgumentParser) -> None:
     preferred.add_argument(
         "--palette",
         action="append",
+        type=_color,
         metavar="COLOR",
         help="CSS colour to prefer where the network hesitates; may be given again",
     )
@@ -224,16 +225,46 @@ def _add_steering(command: argparse.ArgumentParser) -> None:
         help="colour photograph whose colours to prefer where the network hesitates",
     )
     command.add_argument(
-        "--vividness", type=float, default=1.0, help="how strong to make the colours, from 0, which is grey, to 2 (default: 1)"
+        "--vividness",
+        type=_vividness,
+        default=1.0,
+        help="how strong to make the colours, from 0, which is grey, to 2 (default: 1)",
     )
 
 
 def _hint(text: str) -> edgecolor.Hint:
     try:
         x, y, color = text.split(",", 2)
-        return edgecolor.Hint(float(x), float(y), color)
+        hint = edgecolor.Hint(float(x), float(y), color)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not X,Y,COLOR, such as 120,80,#8a2f2f") from None
+    with _wrong_usage():
+        hint_points([hint])
+    return hint
+
+
+def _color(text: str) -> str:
+    with _wrong_usage():
+        css_ab(text)
+    return text
+
+
+def _vividness(text: str) -> float:
+    try:
+        vividness = float(text)
+        check_vividness(vividness)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 2") from None
+    return vividness
+
+
+@contextmanager
+def _wrong_usage() -> Iterator[None]:
+    """What the library finds wrong with an option is said as argparse says such things."""
+    try:
+        yield
+    except ImageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _open(options: argparse.Namespace) -> edgecolor.Colorizer:
@@ -243,13 +274,11 @@ def _open(options: argparse.Namespace) -> edgecolor.Colorizer:
 def _steering(options: argparse.Namespace) -> dict[str, Any]:
     """The keyword arguments of ``predict`` that the user gave."""
     palette = options.palette if options.reference is None else read_picture(options.reference)
-    hint_points(options.hint)  # what is wrong with a wish is wrong with every photograph, and said before the first
-    check_vividness(options.vividness)
-    if palette is not None:
+    if options.reference is not None:
         try:
-            palette_weights(palette)
+            palette_weights(palette)  # what is wrong with it is wrong with every photograph, and said before the first
         except ImageError as error:
-            raise error if options.reference is None else ImageError(f"{options.reference}: {error}") from error
+            raise ImageError(f"{options.reference}: {error}") from error
     given: dict[str, Any] = {}
     if options.hint:
         given["hints"] = options.hint

@@ -69,7 +69,8 @@ def add_video_commands(
     camera.add_argument(
         "--serve",
         nargs="?",
-        const="127.0.0.1:8000",
+        const=("127.0.0.1", 8000),
+        type=_address,
         metavar="HOST:PORT",
         help="show the colours on a web page (default: 127.0.0.1:8000, for this machine only; 0.0.0.0:8000 is for all who "
         "reach it, without a password)",
@@ -166,6 +167,13 @@ def _size(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not re.fullmatch(r"\d{1,5}", port) or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8000, with a port from 0 to 65535")
+    return host or "127.0.0.1", int(port)
+
+
 def _count(text: str) -> int:
     if not re.fullmatch(r"0*[1-9]\d{0,8}", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
@@ -215,10 +223,7 @@ def _camera(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         outputs: list[Any] = []
         if options.serve:
-            host, _, port = options.serve.rpartition(":")
-            if not port.isdecimal():
-                options.usage_error(f"--serve {options.serve} is not HOST:PORT, such as 127.0.0.1:8000")
-            page = stack.enter_context(Page(options.source, host or "127.0.0.1", int(port)))
+            page = stack.enter_context(Page(options.source, *options.serve))
             print(page.address, flush=True)
             outputs.append(page)
         if options.out:

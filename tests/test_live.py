@@ -231,7 +231,8 @@ def test_the_command_records(film: Path, tmp_path: Path, capsys: pytest.CaptureF
     [
         (["camera", "csi://0"], "--show, --serve or --out"),
         (["camera", "csi://0", "--show", "--size", "big"], "'big' is not WxH"),
-        (["camera", "csi://0", "--serve", "here"], "is not HOST:PORT"),
+        (["camera", "csi://0", "--serve", "here"], "'here' is not HOST:PORT"),
+        (["camera", "csi://0", "--serve", "here:65536"], "port from 0 to 65535"),
         (["camera", "csi://0", "--show", "--size", "0x0"], "'0x0' is not WxH"),
         (["camera", "csi://0", "--show", "--frames", "0"], "'0' is not a whole number from 1"),
         (["camera", "csi://0", "--show", "--rate", "-3"], "'-3' is not a whole number from 1"),
