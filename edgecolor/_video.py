@@ -30,6 +30,7 @@ from edgecolor._ffmpeg import (
     planes_of,
     tags_of,
 )
+from edgecolor._ffv1 import Ffv1Parity
 from edgecolor._files import NOTE, reading, whole_file
 from edgecolor._planes import Coding, Plane, Planes
 
@@ -267,9 +268,11 @@ def _packets(film: InputContainer, source: Path) -> Iterator[Packet]:
     """All packets; at the end of each stream an empty one.
 
     Raises:
-        SourceError: The file ends before the length it states.
+        SourceError: The file ends before the length it states, or a frame of FFV1 is not what was written.
     """
     _check_boxes(film, source)
+    pictures = _pictures(film)
+    parity = Ffv1Parity() if pictures.codec_context.name == "ffv1" else None
     end, seconds, last, longest = 0.0, _stated_seconds(film), None, 0.0
     packets = film.demux()
     while True:
@@ -279,7 +282,9 @@ def _packets(film: InputContainer, source: Path) -> Iterator[Packet]:
             break
         if packet.pts is not None and packet.time_base:
             end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-        if packet.stream is _pictures(film) and packet.dts is not None:
+        if packet.stream is pictures and parity is not None and packet.size and parity.broken(bytes(packet)):
+            raise _damaged(source, packet)
+        if packet.stream is pictures and packet.dts is not None:
             now = float(packet.dts * packet.time_base)
             last, longest = now, max(longest, now - (now if last is None else last))
         yield packet
@@ -320,15 +325,22 @@ def _check_boxes(film: InputContainer, source: Path) -> None:
 
 def _decoded(packet: Packet, source: Path) -> Iterator[VideoFrame]:
     """The frames of a packet, in the order of their time, all of them whole."""
-    at = f"{float(packet.pts * packet.time_base):.2f} s" if packet.pts is not None and packet.time_base else "its end"
-    with doing(f"read {source} at {at}"):
+    with doing(f"read {source} at {_when(packet)}"):
         frames = packet.decode()
     for frame in frames:
         if frame.is_corrupt:
-            raise SourceError(
-                f"cannot read {source} at {at}: a frame is damaged; repair it first: ffmpeg -i IN -c:v ffv1 OUT.mkv"
-            )
+            raise _damaged(source, packet)
         yield frame
+
+
+def _damaged(source: Path, packet: Packet) -> SourceError:
+    return SourceError(
+        f"cannot read {source} at {_when(packet)}: a frame is damaged; repair it first: ffmpeg -i IN -c:v ffv1 OUT.mkv"
+    )
+
+
+def _when(packet: Packet) -> str:
+    return f"{float(packet.pts * packet.time_base):.2f} s" if packet.pts is not None and packet.time_base else "its end"
 
 
 def _created(partial: Path, target: Path) -> OutputContainer:

@@ -41,10 +41,14 @@ def write_film(  # what a film may have
     tags: dict[str, int] | None = None,
     chapters: Sequence[tuple[int, int, str]] = (),
     options: dict[str, str] | None = None,
+    encoder: dict[str, str] | None = None,
 ) -> Path:
-    """Write Y planes as a grey film; times and chapters in milliseconds, 25 frames a second by default."""
+    """Write Y planes as a grey film; times and chapters in milliseconds, 25 frames a second by default.
+
+    Options are those of the container, ``encoder`` holds those of the codec.
+    """
     with av.open(str(path), "w", options=options or {}) as out:
-        video: Any = out.add_stream(codec, rate=25)
+        video: Any = out.add_stream(codec, rate=25, options=encoder or {})
         audio: Any = out.add_stream(sound.codec, rate=48000) if sound else None
         for name, value in (tags or {}).items():
             setattr(video.codec_context, name, value)

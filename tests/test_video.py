@@ -17,6 +17,7 @@ from fakes import REPOSITORY, fake_colorizer, heard, run_python, scene
 
 import edgecolor
 from edgecolor import ImageError, SourceError
+from edgecolor._ffv1 import Ffv1Parity
 from edgecolor._video import Progress, _display_matrix
 
 VFR = [0, 40, 90, 91, 400, 440, 1000, 1001]
@@ -431,6 +432,47 @@ def test_a_cut_off_film_is_named(tmp_path: Path, name: str, codec: str, options:
     with pytest.raises(SourceError, match=words):
         fake_colorizer().video(tmp_path / f"cut-{name}", tmp_path / "cut.mp4")
     assert not (tmp_path / "cut.mp4").exists()
+
+
+def _with_a_byte_changed(source: Path, number: int, place: float) -> Path:
+    """One packet's, at a share of its length."""
+    with av.open(str(source)) as film:
+        packet = list(film.demux())[number]
+        content, whole = source.read_bytes(), bytes(packet)
+    at = content.index(whole) + min(int(place * len(whole)), len(whole) - 1)
+    damaged = source.with_stem("damaged")
+    damaged.write_bytes(content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1 :])
+    return damaged
+
+
+@pytest.mark.parametrize("place", [0.02, 0.5, 1 - 1e-9])
+@pytest.mark.parametrize("encoder", [{"slices": "1"}, {"slices": "4"}, {"slices": "24", "coder": "range_tab"}], ids=str)
+def test_damage_of_ffv1_is_noticed_by_its_parity(tmp_path: Path, encoder: dict[str, str], place: float) -> None:
+    source = write_film(tmp_path / "in.mkv", moving_scene(6, 144, 176), encoder={"level": "3", **encoder})
+    fake_colorizer().video(source, tmp_path / "out.mkv")
+    damaged = _with_a_byte_changed(source, 3, place)
+    with pytest.raises(SourceError, match=r"damaged.mkv at 0.12 s: a frame is damaged; repair it first"):
+        fake_colorizer().video(damaged, tmp_path / "damaged-out.mkv")
+    assert not (tmp_path / "damaged-out.mkv").exists()
+
+
+def test_damage_of_the_first_frame_of_ffv1_is_noticed_where_it_has_slices(tmp_path: Path) -> None:
+    source = write_film(tmp_path / "in.mkv", moving_scene(3, 144, 176), encoder={"level": "3", "slices": "4"})
+    with pytest.raises(SourceError, match=r"at 0.00 s: a frame is damaged"):
+        fake_colorizer().video(_with_a_byte_changed(source, 0, 0.5), tmp_path / "out.mkv")
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [{"level": "1"}, {"level": "3", "slicecrc": "0"}, {"level": "4", "strict": "experimental", "slicecrc": "2"}],
+    ids=str,
+)
+def test_ffv1_without_a_parity_that_is_known_is_coloured(tmp_path: Path, encoder: dict[str, str]) -> None:
+    source = write_film(tmp_path / "in.mkv", moving_scene(3, 144, 176), encoder=encoder)
+    with av.open(str(source)) as film:
+        assert not any(Ffv1Parity().broken(bytes(packet)) for packet in film.demux())
+    fake_colorizer().video(source, tmp_path / "out.mkv")
+    assert len(frames_of(tmp_path / "out.mkv")) == 3
 
 
 @pytest.mark.parametrize("crf", [-7, 52, 18.5, "18"])
