@@ -18,7 +18,8 @@ from edgecolor import Colorizer, ImageError, SourceError
 from edgecolor._icc import kind
 from edgecolor._image import Decision, Order, Survey, color_file
 from edgecolor._source import read_picture
-from edgecolor._target import FORMATS, write_picture
+from edgecolor._target import FORMATS, _per_mm, write_picture
+from edgecolor._vips import load_vips
 
 HEIGHT, WIDTH = 48, 64
 
@@ -331,6 +332,35 @@ def test_the_resolution_is_kept(colorizer: Colorizer, tmp_path: Path, name: str,
     colorizer.image(source, tmp_path / target)
     result = _load(tmp_path / target)
     assert (result.xres * 25.4, result.yres * 25.4) == pytest.approx((300, 600), rel=0.01)
+
+
+@pytest.mark.parametrize("target", ["colour.jpg", "colour.png", "colour.tif"])
+@pytest.mark.parametrize("name", ["photo.webp", "photo.pgm"])
+def test_an_unknown_resolution_is_72_an_inch(colorizer: Colorizer, tmp_path: Path, name: str, target: str) -> None:
+    cv2.imwrite(str(tmp_path / name), _grey())
+    colorizer.image(tmp_path / name, tmp_path / target)
+    result = _load(tmp_path / target)
+    assert (result.xres * 25.4, result.yres * 25.4) == pytest.approx((72, 72), rel=0.01)
+
+
+@pytest.mark.parametrize("target", ["colour.jpg", "colour.png", "colour.tif"])
+@pytest.mark.parametrize("unit", ["in", "cm"])
+def test_the_resolution_in_the_exif_of_webp_is_kept(colorizer: Colorizer, tmp_path: Path, unit: str, target: str) -> None:
+    source = _save(tmp_path / "photo.webp", _grey(), {"resolution-unit": unit, **EXIF}, xres=300 / 25.4, yres=600 / 25.4)
+    colorizer.image(source, tmp_path / target)
+    result = _load(tmp_path / target)
+    assert (result.xres * 25.4, result.yres * 25.4) == pytest.approx((300, 600), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("across", "unit"), [("300/0 (x)", "in"), ("0/1 (x)", "in"), ("", "in"), ("300/1 (x)", "ell"), ("300/1 (x)", "")]
+)
+def test_a_resolution_in_exif_that_is_none_is_72_an_inch(across: str, unit: str) -> None:
+    header = load_vips().Image.black(2, 2)
+    for name, text in {"exif-ifd0-XResolution": across, "exif-ifd0-YResolution": "300/1 (x)", "resolution-unit": unit}.items():
+        if text:
+            header.set_type(load_vips().GValue.gstr_type, name, text)
+    assert _per_mm(header) == (72 / 25.4, 72 / 25.4)
 
 
 @pytest.mark.parametrize("target", ["colour.jpg", "colour.webp"])
