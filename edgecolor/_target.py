@@ -42,6 +42,7 @@ from edgecolor._tiff import (
     with_text,
 )
 from edgecolor._vips import copy_field, fields, load_vips, reason, writes_tiff
+from edgecolor._webp import is_lossless_webp
 
 if TYPE_CHECKING:
     import pyvips
@@ -442,7 +443,14 @@ def _options(result: Result) -> dict[str, Any]:
         del options["optimize_coding"]
     if result.target.suffix.lower() == ".avif":
         options["bitdepth"] = 8 if result.dtype == "uint8" else 12
+    if result.target.suffix.lower() == ".webp" and result.like and _is_lossless(result.like):
+        return {"lossless": True, "exact": True}
     return options
+
+
+def _is_lossless(like: Page) -> bool:
+    with reading(like.name), like.path.open("rb") as file:
+        return is_lossless_webp(file)
 
 
 def _compression(result: Result, held: int | None) -> str:

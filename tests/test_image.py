@@ -20,6 +20,7 @@ from edgecolor._image import Decision, Order, Survey, color_file
 from edgecolor._source import read_picture
 from edgecolor._target import FORMATS, _per_mm, write_picture
 from edgecolor._vips import load_vips
+from edgecolor._webp import is_lossless_webp
 
 HEIGHT, WIDTH = 48, 64
 
@@ -146,6 +147,26 @@ def test_the_alpha_of_floats_is_kept(colorizer: Colorizer, tmp_path: Path) -> No
     result = _pixels(tmp_path / "colour.tif")
     assert result.shape == (HEIGHT, WIDTH, 4)
     assert as_unit(result[..., 3]) == pytest.approx(alpha, abs=1e-3)
+
+
+@pytest.mark.parametrize("bands", [1, 4])
+def test_a_webp_that_lost_nothing_loses_nothing(colorizer: Colorizer, tmp_path: Path, bands: int) -> None:
+    alpha = np.tile(np.linspace(0, 255, WIDTH).astype(np.uint8), (HEIGHT, 1))
+    array = _grey() if bands == 1 else np.dstack([_grey(), _grey(), _grey(), alpha])
+    source = _save(tmp_path / "photo.webp", array, {"exif-ifd0-ImageDescription": "a scan"}, lossless=True, exact=True)
+    colorizer.image(source, tmp_path / "colour.webp")
+    colorizer.image(source, tmp_path / "colour.png")
+    result = _pixels(tmp_path / "colour.webp")
+    assert np.array_equal(result, _pixels(tmp_path / "colour.png"))
+    assert_lightness_kept(result[..., :3], _grey())
+
+
+@pytest.mark.parametrize("options", [{"lossless": True}, {"near_lossless": True}, {"Q": 80}, {"Q": 100}], ids=str)
+@pytest.mark.parametrize("bands", [3, 4])
+def test_whether_a_webp_lost_something_is_told(tmp_path: Path, options: dict[str, Any], bands: int) -> None:
+    content = _save(tmp_path / "photo.webp", np.dstack([_grey()] * bands), profile="srgb", **options).read_bytes()
+    assert is_lossless_webp(io.BytesIO(content)) is ("Q" not in options)
+    assert not is_lossless_webp(io.BytesIO(content[:20]))
 
 
 def test_jpeg_has_no_alpha(colorizer: Colorizer, tmp_path: Path) -> None:
