@@ -19,8 +19,9 @@ from typing import Any, get_args
 from edgecolor._detail import Detail
 from edgecolor._errors import ImageError, SourceError
 from edgecolor._files import make_folder
+from edgecolor._formats import FORMATS, Compression, Depth
 from edgecolor._icc import ProfileName, rgb_profile, rgb_space
-from edgecolor._target import FORMATS, Compression, Depth, identity
+from edgecolor._target import identity
 from edgecolor._vips import hold_few_rows
 from edgecolor.batch import Record, colored_by
 

@@ -34,8 +34,8 @@ from edgecolor._steady import SteadyColorizer, reference_of
 from edgecolor._video import Progress, color_film
 
 if TYPE_CHECKING:
+    from edgecolor._formats import Compression, Depth
     from edgecolor._icc import ProfileName
-    from edgecolor._target import Compression, Depth
 
 Channels = Literal["auto", "rgb", "bgr"]
 Palette = Sequence[str] | npt.NDArray[Any]
@@ -303,8 +303,8 @@ class Colorizer:
             ImageError: A file that is no picture, or is damaged; a target of unknown format, or the source itself; an
                 option that cannot be used.
         """
+        from edgecolor._formats import Saving
         from edgecolor._image import Decision, Order, Survey, color_file
-        from edgecolor._target import Saving
 
         source, target = path_of(source), path_of(target)
         hints = listed(hints)

@@ -21,22 +21,13 @@ from edgecolor._chroma import SRGB, ChromaField, RgbSpace, ahead, colored_strip
 from edgecolor._detail import Detail, finer_grids
 from edgecolor._errors import ImageError
 from edgecolor._files import whole_file
+from edgecolor._formats import BIG_BYTES, Result, Saving, depth_of, format_of
 from edgecolor._grid import grid_size, laid, upright
 from edgecolor._icc import profile_for, rgb_profile, rgb_space
 from edgecolor._luma import AreaMean, Luma, Plane
+from edgecolor._metadata import THUMBNAIL
 from edgecolor._source import Page, Source, Strip, open_source
-from edgecolor._target import (
-    BIG_BYTES,
-    THUMBNAIL,
-    Result,
-    Saving,
-    check_map,
-    check_target,
-    converted,
-    depth_of,
-    format_of,
-    writing,
-)
+from edgecolor._target import check_map, check_target, converted, writing
 from edgecolor._tiff import add_page
 
 if TYPE_CHECKING:

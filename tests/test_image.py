@@ -15,10 +15,12 @@ import pytest
 from fakes import AREA, PHOTOS, Picture, as_type, as_unit, assert_lightness_kept, fake_colorizer, lab, pixels_of, scene, tripled
 
 from edgecolor import Colorizer, ImageError, SourceError
+from edgecolor._formats import FORMATS
 from edgecolor._icc import kind
 from edgecolor._image import Decision, Order, Survey, color_file
+from edgecolor._metadata import per_mm
 from edgecolor._source import read_picture
-from edgecolor._target import FORMATS, _per_mm, write_picture
+from edgecolor._target import write_picture
 from edgecolor._vips import load_vips
 from edgecolor._webp import is_lossless_webp
 
@@ -381,7 +383,7 @@ def test_a_resolution_in_exif_that_is_none_is_72_an_inch(across: str, unit: str)
     for name, text in {"exif-ifd0-XResolution": across, "exif-ifd0-YResolution": "300/1 (x)", "resolution-unit": unit}.items():
         if text:
             header.set_type(load_vips().GValue.gstr_type, name, text)
-    assert _per_mm(header) == (72 / 25.4, 72 / 25.4)
+    assert per_mm(header) == (72 / 25.4, 72 / 25.4)
 
 
 @pytest.mark.parametrize("target", ["colour.jpg", "colour.webp"])

@@ -38,12 +38,14 @@ from fakes import (
 )
 
 import edgecolor
-from edgecolor import Colorizer, Hint, ImageError, SourceError, _image, _source, _target
+from edgecolor import Colorizer, Hint, ImageError, SourceError, _formats, _image, _metadata, _source, _target
 from edgecolor._color import srgb_to_linear
+from edgecolor._formats import Result
 from edgecolor._grid import upright
 from edgecolor._icc import grey_tone, kind, rgb_profile, rgb_space
+from edgecolor._metadata import noted_xmp
 from edgecolor._source import PIXELS_MAX, open_source, read_picture
-from edgecolor._target import Result, converted, noted_xmp, writing
+from edgecolor._target import converted, writing
 from edgecolor._tiff import BarePage, Tag, Tags, add_page, add_tags, exif_block, exif_tags, plain_rows, read_directories
 from edgecolor._vips import writes_tiff
 
@@ -331,10 +333,11 @@ def test_png_and_jpeg_that_go_away_while_they_are_coloured_are_named(
     def fail(*_: object) -> None:
         raise OSError(5, "Input/output error")
 
-    for suffix, function in ((".png", "texts_of_png"), (".jpg", "unwritten"), (".jpg", "more_xmp")):
+    calls = ((".png", _target, "texts_of_png"), (".jpg", _target, "unwritten"), (".jpg", _metadata, "more_xmp"))
+    for suffix, module, function in calls:
         source = _save(tmp_path / f"a{suffix}", _grey())
         with monkeypatch.context() as patch:
-            patch.setattr(_target, function, fail)
+            patch.setattr(module, function, fail)
             with pytest.raises(SourceError, match=rf"cannot read .*a\{suffix}: Input/output error"):
                 colorizer.image(source, tmp_path / f"b{suffix}")
         source.unlink()
@@ -492,7 +495,7 @@ def test_a_compression_that_this_libvips_lacks_is_named(
     colorizer: Colorizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Zstandard is missing from the libvips of PyPI; where it is there, it is taken away."""
-    monkeypatch.setattr(_target, "writes_tiff", lambda compression: compression != "zstd")
+    monkeypatch.setattr(_formats, "writes_tiff", lambda compression: compression != "zstd")
     with pytest.raises(ImageError, match="cannot write zstd: this libvips was built without it; ask for deflate or lzw"):
         colorizer.image(_save(tmp_path / "a.tif", _grey()), tmp_path / "b.tif", compression="zstd")
     _only(tmp_path, "a.tif")
