@@ -369,7 +369,9 @@ def test_help_names_the_models_that_are_taken_by_default(
     precisions = registry()["model"][registry()["default"]]["default_precision"]
     for command in ("image", "explain", "video", "camera", "bench", "build"):
         text = _help(command, monkeypatch, capsys)
-        assert f"one of auto, lite, tiny (default: auto, which is {registry()['default']})" in text
+        assert "--model {auto,lite,tiny}" in text
+        purpose = "build for" if command == "build" else "colour with"
+        assert f"network to {purpose} (default: auto, which is {registry()['default']})" in text
         if command == "build":
             assert f"(default: auto, which is {precisions['tensorrt']})" in text
         else:
