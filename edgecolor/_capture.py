@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from edgecolor._errors import ImageError, SourceError
 from edgecolor._ffmpeg import doing, ffmpeg, luma_of
+from edgecolor._film import film_frames
 from edgecolor._planes import Coding, Plane, grey_of_frame
 from edgecolor._source import read_picture
-from edgecolor._video import film_frames
 
 PICTURES = {".avif", ".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 """Endings of the frames in a folder."""

@@ -28,6 +28,8 @@ ORDER = (
     "_camera",
     "_capture",
     "_video",
+    "_tracks",
+    "_film",
     "_ffv1",
     "_ffmpeg",
     "_image",
