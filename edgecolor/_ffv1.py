@@ -22,22 +22,26 @@ class Ffv1Parity:
 
     def __init__(self) -> None:
         self._held = False
-        """Whether the film has such parities: versions before 3 have none, and others only if so asked."""
+        """Whether the film has such parities: version 3 has them unless told otherwise, 0 and 1 have none, 4 has others."""
+        self._doubted = False
+        """Whether a packet was not whole, if there should be parities."""
 
     def broken(self, packet: bytes) -> bool:
-        """Whether it is damaged, as far as the film lets it be known."""
+        """Whether it, or one before the first slice that was whole, is damaged."""
         whole = _whole_slices(packet)
         self._held = self._held or any(whole)
-        return self._held and not (whole and all(whole))
+        self._doubted = self._doubted or not (whole and all(whole))
+        return self._held and self._doubted
 
 
 def _whole_slices(packet: bytes) -> list[bool]:
     """For each slice, from the last to the first, whether its CRC is zero; none where their sizes do not fit the packet."""
     whole, end = [], len(packet)
     while end > 0:
-        size = int.from_bytes(packet[max(0, end - _FOOTER) :][:3], "big") + _FOOTER
-        if size > end:
+        inside = int.from_bytes(packet[max(0, end - _FOOTER) : end][:3], "big")
+        begin = end - inside - _FOOTER
+        if begin < 0 or not inside:  # zeros, as of a part of a disk that is lost, would be slices of nothing
             return []
-        whole.append(zlib.crc32(packet[end - size : end].translate(_MIRRORED), _BLANK) == _BLANK)
-        end -= size
+        whole.append(zlib.crc32(packet[begin:end].translate(_MIRRORED), _BLANK) == _BLANK)
+        end = begin
     return whole

@@ -86,8 +86,7 @@ def dressed(image: pyvips.Image, result: Result) -> pyvips.Image:
     for name in image.get_fields():
         if name.startswith((*_KEPT, "image-description")):
             image.remove(name)
-    if result.like is not None:
-        image = _informed(image, result.like, result)
+    image = image.copy(xres=_USUAL, yres=_USUAL) if result.like is None else _informed(image, result.like, result)
     blob = load_vips().GValue.blob_type
     if result.profile:
         image.set_type(blob, "icc-profile-data", result.profile)
@@ -122,14 +121,13 @@ def per_mm(header: pyvips.Image) -> tuple[float, float]:
         x, y = (float(Fraction(header.get(f"exif-ifd0-{axis}Resolution").split()[0])) / unit for axis in "XY")
     except (KeyError, ValueError, ZeroDivisionError, load_vips().Error):
         return _USUAL, _USUAL
-    return (x, y) if x > 0 and y > 0 else (_USUAL, _USUAL)
+    known = x > 0 and y > 0 and (x, y) != (_UNSTATED, _UNSTATED)  # which libvips writes into EXIF as well
+    return (x, y) if known else (_USUAL, _USUAL)
 
 
 def _informed(image: pyvips.Image, like: Page, result: Result) -> pyvips.Image:
     """With the metadata of a page, as the format takes it."""
     form = format_of(result.target)
-    xres, yres = per_mm(like.header)
-    image = image.copy(xres=xres, yres=yres)
     for name in fields(like.header):
         if name.startswith(_KEPT) and not (form.pages and name.startswith(_ADDED_AS_TAGS)):
             copy_field(like.header, image, name)
@@ -145,7 +143,8 @@ def _informed(image: pyvips.Image, like: Page, result: Result) -> pyvips.Image:
         image.set_type(load_vips().GValue.blob_type, "iptc-data", press)
     elif like.tags:
         image.remove("iptc-data")
-    return image
+    xres, yres = per_mm(like.header)
+    return image.copy(xres=xres, yres=yres)  # last, for libvips (8.18) takes that of an EXIF block it is given
 
 
 def _exif(like: Page, result: Result) -> bytes:

@@ -1,4 +1,4 @@
-"""Whether a WebP has lost nothing, which libvips does not tell.
+"""Whether a WebP is coded without loss, which libvips does not tell.
 
 Source: RFC 9649, section 2.
 """

@@ -361,15 +361,26 @@ def test_the_resolution_is_kept(colorizer: Colorizer, tmp_path: Path, name: str,
 @pytest.mark.parametrize("name", ["photo.webp", "photo.pgm"])
 def test_an_unknown_resolution_is_72_an_inch(colorizer: Colorizer, tmp_path: Path, name: str, target: str) -> None:
     cv2.imwrite(str(tmp_path / name), _grey())
-    colorizer.image(tmp_path / name, tmp_path / target)
-    result = _load(tmp_path / target)
-    assert (result.xres * 25.4, result.yres * 25.4) == pytest.approx((72, 72), rel=0.01)
+    colorizer.image(tmp_path / name, tmp_path / target, confidence=tmp_path / f"sure-{target}")
+    for path in (tmp_path / target, tmp_path / f"sure-{target}"):
+        result = _load(path)
+        assert (result.xres * 25.4, result.yres * 25.4) == pytest.approx((72, 72), rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["photo.webp", "photo.png", "photo.jpg", "photo.tif"])
+def test_an_unknown_resolution_that_libvips_wrote_is_72_an_inch(colorizer: Colorizer, tmp_path: Path, name: str) -> None:
+    source = _save(tmp_path / name, _grey(), EXIF)
+    colorizer.image(source, tmp_path / "colour.jpg")
+    assert _load(tmp_path / "colour.jpg").xres * 25.4 == pytest.approx(72, rel=0.01)
 
 
 @pytest.mark.parametrize("target", ["colour.jpg", "colour.png", "colour.tif"])
 @pytest.mark.parametrize("unit", ["in", "cm"])
-def test_the_resolution_in_the_exif_of_webp_is_kept(colorizer: Colorizer, tmp_path: Path, unit: str, target: str) -> None:
-    source = _save(tmp_path / "photo.webp", _grey(), {"resolution-unit": unit, **EXIF}, xres=300 / 25.4, yres=600 / 25.4)
+@pytest.mark.parametrize("name", ["photo.webp", "photo.avif"])
+def test_the_resolution_in_the_exif_of_webp_and_avif_is_kept(
+    colorizer: Colorizer, tmp_path: Path, name: str, unit: str, target: str
+) -> None:
+    source = _save(tmp_path / name, _grey(), {"resolution-unit": unit, **EXIF}, xres=300 / 25.4, yres=600 / 25.4)
     colorizer.image(source, tmp_path / target)
     result = _load(tmp_path / target)
     assert (result.xres * 25.4, result.yres * 25.4) == pytest.approx((300, 600), rel=0.01)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -434,32 +435,57 @@ def test_a_cut_off_film_is_named(tmp_path: Path, name: str, codec: str, options:
     assert not (tmp_path / "cut.mp4").exists()
 
 
-def _with_a_byte_changed(source: Path, number: int, place: float) -> Path:
-    """One packet's, at a share of its length."""
+def _damaged(source: Path, number: int, damage: Callable[[bytearray], None]) -> Path:
+    """The same film with one packet damaged where it lies."""
     with av.open(str(source)) as film:
-        packet = list(film.demux())[number]
-        content, whole = source.read_bytes(), bytes(packet)
-    at = content.index(whole) + min(int(place * len(whole)), len(whole) - 1)
+        packet = bytearray(bytes(list(film.demux())[number]))
+    content, whole = source.read_bytes(), bytes(packet)
+    damage(packet)
     damaged = source.with_stem("damaged")
-    damaged.write_bytes(content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1 :])
+    damaged.write_bytes(content.replace(whole, bytes(packet)))
     return damaged
 
 
-@pytest.mark.parametrize("place", [0.02, 0.5, 1 - 1e-9])
+def _changed(place: float) -> Callable[[bytearray], None]:
+    def change(packet: bytearray) -> None:
+        packet[min(int(place * len(packet)), len(packet) - 1)] ^= 0x10
+
+    return change
+
+
+def _emptied(packet: bytearray) -> None:
+    packet[:] = bytes(len(packet))
+
+
+@pytest.mark.parametrize(
+    "damage", [_changed(0.02), _changed(0.5), _changed(1), _emptied], ids=["front", "middle", "end", "all"]
+)
 @pytest.mark.parametrize("encoder", [{"slices": "1"}, {"slices": "4"}, {"slices": "24", "coder": "range_tab"}], ids=str)
-def test_damage_of_ffv1_is_noticed_by_its_parity(tmp_path: Path, encoder: dict[str, str], place: float) -> None:
+def test_damage_of_ffv1_is_noticed_by_its_parity(
+    tmp_path: Path, encoder: dict[str, str], damage: Callable[[bytearray], None]
+) -> None:
     source = write_film(tmp_path / "in.mkv", moving_scene(6, 144, 176), encoder={"level": "3", **encoder})
     fake_colorizer().video(source, tmp_path / "out.mkv")
-    damaged = _with_a_byte_changed(source, 3, place)
+    damaged = _damaged(source, 3, damage)
     with pytest.raises(SourceError, match=r"damaged.mkv at 0.12 s: a frame is damaged; repair it first"):
         fake_colorizer().video(damaged, tmp_path / "damaged-out.mkv")
     assert not (tmp_path / "damaged-out.mkv").exists()
 
 
-def test_damage_of_the_first_frame_of_ffv1_is_noticed_where_it_has_slices(tmp_path: Path) -> None:
-    source = write_film(tmp_path / "in.mkv", moving_scene(3, 144, 176), encoder={"level": "3", "slices": "4"})
-    with pytest.raises(SourceError, match=r"at 0.00 s: a frame is damaged"):
-        fake_colorizer().video(_with_a_byte_changed(source, 0, 0.5), tmp_path / "out.mkv")
+@pytest.mark.parametrize(("slices", "place"), [("4", "0.00"), ("1", "0.04")])
+def test_damage_of_the_first_frame_of_ffv1_is_noticed_by_the_first_slice_that_is_whole(
+    tmp_path: Path, slices: str, place: str
+) -> None:
+    source = write_film(tmp_path / "in.mkv", moving_scene(3, 144, 176), encoder={"level": "3", "slices": slices})
+    with pytest.raises(SourceError, match=rf"at {place} s: a frame is damaged"):
+        fake_colorizer().video(_damaged(source, 0, _changed(0.5)), tmp_path / "out.mkv")
+
+
+@pytest.mark.parametrize("length", [4096, 4097, 3, 0])
+def test_zeros_are_no_slices_of_ffv1(length: int) -> None:
+    parity = Ffv1Parity()
+    parity.broken(bytes(length))
+    assert not parity._held
 
 
 @pytest.mark.parametrize(
@@ -469,8 +495,10 @@ def test_damage_of_the_first_frame_of_ffv1_is_noticed_where_it_has_slices(tmp_pa
 )
 def test_ffv1_without_a_parity_that_is_known_is_coloured(tmp_path: Path, encoder: dict[str, str]) -> None:
     source = write_film(tmp_path / "in.mkv", moving_scene(3, 144, 176), encoder=encoder)
+    parity = Ffv1Parity()
     with av.open(str(source)) as film:
-        assert not any(Ffv1Parity().broken(bytes(packet)) for packet in film.demux())
+        assert not any(parity.broken(bytes(packet)) for packet in film.demux() if packet.size)
+    assert not parity._held
     fake_colorizer().video(source, tmp_path / "out.mkv")
     assert len(frames_of(tmp_path / "out.mkv")) == 3
 
