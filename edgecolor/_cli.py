@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import errno
 import json
+import math
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -26,13 +27,16 @@ from edgecolor._engine import EngineName, installed_engines, why_not_tensorrt
 from edgecolor._errors import EdgecolorError, ImageError, SourceError
 from edgecolor._explain import report, report_figures
 from edgecolor._files import make_folder, whole_file
-from edgecolor._hints import css_ab, hint_points, palette_weights
+from edgecolor._hints import check_hints, css_ab, hint_points, palette_weights
 from edgecolor._models import ModelName, Precision, find_model, registry
 from edgecolor._plans import Asked, plans_folder, write_options
-from edgecolor._source import read_picture
+from edgecolor._source import open_source, read_page, read_picture
 from edgecolor._target import check_target, write_picture
 
 _MODEL_HELP = "(default: auto, which is lite)"
+_EXPLAINED_PIXELS = 16_000_000
+"""Up to here a picture is explained from all of its pixels, beyond it from means of them."""
+
 _ENGINE_HELP = "default: auto, which is TensorRT where it is installed and has a GPU, else ONNX Runtime"
 
 
@@ -53,6 +57,9 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         _complain(f"cannot write to the standard output: {error.strerror}" if error.errno == errno.ENOSPC else error)
         status = _without_output(1)
+    except MemoryError as error:
+        _complain(f"there is not enough memory ({error or 'for what was asked'}); end other programs, or take a larger machine")
+        status = 1
     except KeyboardInterrupt:
         status = 130
     sys.exit(status)
@@ -295,8 +302,17 @@ def _explain(options: argparse.Namespace) -> int:
     target = options.out or options.source.with_name(f"{options.source.stem}-explained.png")
     check_target(options.source, target)
     colorizer = _open(options)
-    original = read_picture(options.source)
+    pages = open_source(options.source).pages
+    if len(pages) > 1:
+        _complain(f"{options.source} has {len(pages)} pages; the first is explained")
     wishes = _steering(options)
+    # a report is small, and the grid on which colours are decided has means of pixels anyway
+    shrink = min(math.ceil(math.sqrt(math.prod(pages[0].size) / _EXPLAINED_PIXELS)), *pages[0].size)
+    original = read_page(pages[0], shrink)
+    if options.hint:
+        height, width = original.shape[:2]
+        check_hints(options.hint, (height * shrink, width * shrink))
+        wishes["hints"] = [replace(hint, x=hint.x / shrink, y=hint.y / shrink) for hint in options.hint]
     answer = colorizer.predict(original, detail=detail_of(options), **wishes)
     write_picture(target, report(original, answer, answer.alternatives(2), wished=bool(wishes)))
     figures = report_figures(answer)

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -344,14 +345,36 @@ def read_picture(source: str | Path) -> Picture:
         SourceError: The file cannot be opened.
         ImageError: It is no picture, or is damaged.
     """
-    page = open_source(Path(source)).pages[0]
-    parts = []
+    return read_page(open_source(Path(source)).pages[0])
+
+
+def read_page(page: Page, shrink: int = 1) -> Picture:
+    """The same of one page, each pixel the mean of so many times so many; what is over at the right and below is left out.
+
+    Raises:
+        SourceError: The file cannot be read.
+        ImageError: It is damaged.
+    """
+    whole, rest = [], None
     for strip in page.strips():
         codes = strip.luma.picture
-        parts.append(codes if page.tone is None else _srgb_codes(page.tone, codes))
-    if page.bands == 3:  # also where a strip of it is grey
-        parts = [part if part.ndim == 3 else np.repeat(part[..., None], 3, axis=2) for part in parts]
-    return upright(np.concatenate(parts), page.orientation)
+        codes = codes if page.tone is None else _srgb_codes(page.tone, codes)
+        if page.bands == 3 and codes.ndim == 2:  # a strip of it that is grey
+            codes = np.repeat(codes[..., None], 3, axis=2)
+        rows = codes if rest is None else np.concatenate([rest, codes])
+        small, rest = _shrunk(rows, shrink)
+        whole.append(small)
+    return upright(np.concatenate(whole), page.orientation)
+
+
+def _shrunk(rows: Picture, shrink: int) -> tuple[Picture, Picture]:
+    """As many rows as there are of the smaller picture, and those that are over."""
+    height, width = (side // shrink for side in rows.shape[:2])
+    part = rows[: height * shrink, : width * shrink]
+    if shrink == 1:
+        return part, rows[len(part) :]
+    small = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA) if height else rows[:0, :width]
+    return small, rows[len(part) :]
 
 
 def _is_jpeg(image: pyvips.Image) -> bool:

@@ -15,7 +15,7 @@ import pytest
 from fakes import PHOTOS, assert_lightness_kept, lab, mean_error, pixels_of, run_python, scene
 
 import edgecolor
-from edgecolor import _ffmpeg, _models
+from edgecolor import _cli, _ffmpeg, _models
 from edgecolor._cli import main, parser
 from edgecolor._cli_image import READ
 from edgecolor._files import whole_file
@@ -263,6 +263,38 @@ def test_explain_prints_json(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_explain_names_what_is_no_photograph(source: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run("explain", source) == 1
     assert f"'{source}' is the name of no photograph" in capsys.readouterr().err
+
+
+def test_a_large_photograph_is_explained_from_means_of_its_pixels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = []
+    for pixels in (16_000_000, 40_000):
+        monkeypatch.setattr(_cli, "_EXPLAINED_PIXELS", pixels)
+        hint = ["--hint", "395,260,#c03020"]
+        assert _run("explain", PHOTOS / "cat.jpg", "-o", tmp_path / "report.png", "--json", "--model", "tiny", *hint) == 0
+        figures.append(json.loads(capsys.readouterr().out))
+    for name, share in figures[0].items():
+        if name.startswith("share"):
+            assert figures[1][name] == pytest.approx(share, abs=0.05)
+    monkeypatch.setattr(_cli, "_EXPLAINED_PIXELS", 40_000)
+    assert _run("explain", PHOTOS / "cat.jpg", "-o", tmp_path / "report.png", "--hint", "401,5,red") == 1
+    assert "x=401, y=5 is outside the picture of 400 by 266" in _error(capsys)
+
+
+def test_explain_says_that_it_is_the_first_page_it_explains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cv2.imwritemulti(str(tmp_path / "in.tif"), [scene(30, 40)] * 2)
+    assert _run("explain", tmp_path / "in.tif", "-o", tmp_path / "report.png", "--model", "tiny") == 0
+    assert "in.tif has 2 pages; the first is explained" in capsys.readouterr().err
+
+
+def test_too_little_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("Unable to allocate 9 GiB")
+
+    monkeypatch.setattr(_cli, "read_page", fail)
+    assert _run("explain", PHOTOS / "cat.jpg", "--model", "tiny") == 1
+    assert "not enough memory (Unable to allocate 9 GiB)" in _error(capsys)
 
 
 def test_explain_never_overwrites_the_photograph(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

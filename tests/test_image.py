@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from fakes import AREA, PHOTOS, Picture, as_type, as_unit, assert_lightness_kept, fake_colorizer, lab, pixels_of, scene, tripled
 
-from edgecolor import Colorizer, ImageError, SourceError
+from edgecolor import Colorizer, ImageError, SourceError, _source
 from edgecolor._formats import FORMATS
 from edgecolor._icc import kind
 from edgecolor._image import Decision, Order, Survey, color_file
 from edgecolor._metadata import per_mm
-from edgecolor._source import read_picture
+from edgecolor._source import open_source, read_page, read_picture
 from edgecolor._target import write_picture
 from edgecolor._vips import load_vips
 from edgecolor._webp import is_lossless_webp
@@ -161,6 +161,19 @@ def test_a_webp_that_lost_nothing_loses_nothing(colorizer: Colorizer, tmp_path: 
     result = _pixels(tmp_path / "colour.webp")
     assert np.array_equal(result, _pixels(tmp_path / "colour.png"))
     assert_lightness_kept(result[..., :3], _grey())
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("shrink", [1, 2, 3, 7])
+def test_a_page_is_read_smaller_in_strips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, shrink: int) -> None:
+    monkeypatch.setattr(_source, "HELD_BYTES", 0)
+    monkeypatch.setattr(_source, "STRIP_BYTES", 5 * WIDTH * np.dtype(dtype).itemsize)
+    source = _save(tmp_path / "a.tif", _grey(dtype))
+    small = read_page(open_source(source).pages[0], shrink)
+    rows, columns = HEIGHT // shrink, WIDTH // shrink
+    means = as_unit(_grey(dtype))[: rows * shrink, : columns * shrink].reshape(rows, shrink, columns, shrink).mean((1, 3))
+    assert small.dtype == dtype
+    assert as_unit(small) == pytest.approx(means, abs=0.51 / 255 if dtype == "uint8" else 1e-4)
 
 
 @pytest.mark.parametrize("options", [{"lossless": True}, {"near_lossless": True}, {"Q": 80}, {"Q": 100}], ids=str)
