@@ -176,27 +176,42 @@ class Page:
 
     def _codes(self) -> Iterator[tuple[int, Picture]]:
         """(n, W[, bands]) as they are in the file, but profiles of colour applied, each with its first row."""
-        import pyvips
-
         height, width = self.size
         if self._held is not None:
             count = max(1, STRIP_BYTES // self._held[0].nbytes)
             yield from ((top, self._held[top : top + count]) for top in range(0, height, count))
             return
-        dtype = np.dtype(self.dtype)
-        with _named(self.name):
-            image = self._flat(self._pixels())
-        count = max(1, STRIP_BYTES // (width * image.bands * dtype.itemsize))
+        dtype, bands = np.dtype(self.dtype), self.bands + self.has_alpha
+        count = max(1, STRIP_BYTES // (width * bands * dtype.itemsize))
         spans = [(top, min(count, height - top)) for top in range(0, height, count)]
         with _named(self.name), self.path.open("rb") as file:
             plain = plain_rows(file, self.number, self.tags) if self.tags else None
             if plain is not None:
                 yield from ((top, plain.read(file, top, rows)) for top, rows in spans)
                 return
-            region = pyvips.Region.new(image)
-            for top, rows in spans:
-                codes = np.frombuffer(region.fetch(0, top, width, rows), dtype)
-                yield top, codes.reshape(rows, width, image.bands)
+            for (top, rows), part in zip(spans, self._fetched(spans), strict=True):
+                yield top, np.frombuffer(part, dtype).reshape(rows, width, bands)
+
+    def _fetched(self, spans: list[tuple[int, int]]) -> Iterator[bytes]:
+        """The rows of each span by libvips; of a JPEG as ``_repaired``, from the first damage on."""
+        region_of, width = load_vips().Region.new, self.size[1]
+        strict = _is_jpeg(self.header) and not self._is_repaired
+        image: Any = None  # which a region does not keep
+        region: Any = None
+        for top, rows in spans:
+            try:
+                if image is None:
+                    image = self._flat(self._opened(strict=True) if strict else self._pixels())
+                    region = region_of(image)
+                part = region.fetch(0, top, width, rows)
+            except (load_vips().Error, ImageError) as error:
+                if not strict:
+                    raise
+                strict, image = False, self._flat(self._opened())
+                region = region_of(image)
+                part = region.fetch(0, top, width, rows)
+                self._say_repaired(error)
+            yield part
 
     @cached_property
     def _held(self) -> Picture | None:
@@ -214,8 +229,16 @@ class Page:
             codes: Picture = self._flat(self._opened(strict=True)).numpy()
         except (load_vips().Error, ImageError) as error:
             codes = self._flat(self._opened()).numpy()
-            _log.warning("%s is damaged, and coloured as its decoder made up for it: %s", self.name, reason(error))
+            self._say_repaired(error)
         return codes
+
+    @property
+    def _is_repaired(self) -> bool:
+        return "_repair" in vars(self)
+
+    def _say_repaired(self, error: Exception) -> None:
+        vars(self)["_repair"] = reason(error)  # said once, though a page is read twice
+        _log.warning("%s is damaged, and coloured as its decoder made up for it: %s", self.name, reason(error))
 
     def let_go(self) -> None:
         """Of its pixels, if they are kept."""

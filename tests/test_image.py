@@ -671,17 +671,30 @@ def test_photographs_are_read_as_others_read_them(name: str) -> None:
     assert difference.mean() < 1
 
 
-def test_a_jpeg_that_its_decoder_makes_up_for_is_coloured_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    whole = bytearray((PHOTOS / "temple.jpg").read_bytes())
-    middle = len(whole) // 2
-    whole[middle : middle + 400] = np.random.default_rng(0).integers(0, 256, 400, np.uint8).tobytes()
-    (tmp_path / "damaged.jpg").write_bytes(whole)
+@pytest.mark.parametrize("held_bytes", [_source.HELD_BYTES, 0], ids=["held", "in strips"])
+def test_a_jpeg_that_its_decoder_makes_up_for_is_coloured_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, held_bytes: int
+) -> None:
+    made_up = read_picture(_damaged_jpeg(tmp_path))
+    caplog.clear()
+    monkeypatch.setattr(_source, "HELD_BYTES", held_bytes)
+    monkeypatch.setattr(_source, "STRIP_BYTES", 30_000)
     with caplog.at_level(logging.WARNING, "edgecolor"):
         fake_colorizer().image(PHOTOS / "temple.jpg", tmp_path / "a.png")
         assert not caplog.records
+        assert np.array_equal(read_picture(tmp_path / "damaged.jpg"), made_up)
+        caplog.clear()
         fake_colorizer().image(tmp_path / "damaged.jpg", tmp_path / "b.png")
     assert "damaged.jpg is damaged, and coloured as its decoder made up for it: VipsJpeg: Corrupt JPEG data" in caplog.text
     assert [record.name for record in caplog.records].count("edgecolor") == 1
+
+
+def _damaged_jpeg(folder: Path) -> Path:
+    whole = bytearray((PHOTOS / "temple.jpg").read_bytes())
+    middle = len(whole) // 2
+    whole[middle : middle + 400] = np.random.default_rng(0).integers(0, 256, 400, np.uint8).tobytes()
+    (folder / "damaged.jpg").write_bytes(whole)
+    return folder / "damaged.jpg"
 
 
 def test_a_stream_is_not_a_path(colorizer: Colorizer, tmp_path: Path) -> None:
