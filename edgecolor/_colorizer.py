@@ -454,8 +454,10 @@ class Colorizer:
         if engine and plane and 0 not in picture.shape and engine.serves(*picture.shape):
             return engine
         if resident:
+            but = ", but (H, W) of even sides, at least 256 and twice the grid's, up to what plans were built for"
+            taken = but if engine else ""
             raise ImageError(
-                f"{self._engine.description} does not take a frame of shape {tuple(picture.shape)} on the GPU; "
+                f"{self._engine.description} does not take a frame of shape {tuple(picture.shape)} on the GPU{taken}; "
                 "copy it to the CPU first"
             )
         return None
@@ -529,5 +531,6 @@ def _checked_region(region: Any, size: tuple[int, int]) -> npt.NDArray[np.bool_]
         return None
     array = _region(region)
     if array.shape != size or array.dtype != np.bool_:
-        raise ImageError(f"a region must be a bool array of shape {size}, got {array.dtype} {array.shape}")
+        remedy = "; write region > 0" if array.shape == size and array.dtype.kind in "iuf" else ""
+        raise ImageError(f"a region must be a bool array of shape {size}, got {array.dtype} {array.shape}{remedy}")
     return array

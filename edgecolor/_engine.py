@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
@@ -25,6 +26,16 @@ FRAME_OUTPUTS: dict[str, Callable[[int, int], tuple[tuple[str, tuple[int, ...]],
     "chroma": lambda height, width: (("cb", (height // 2, width // 2)), ("cr", (height // 2, width // 2))),
 }
 """Names and shapes of what the whole-frame graphs answer to a frame of a height and width."""
+
+_JETSON = Path("/etc/nv_tegra_release")
+"""What JetPack leaves on every Jetson."""
+
+_GPU = Path("/dev/nvidia0")
+"""There where a GPU of NVIDIA is, with its driver."""
+
+_NOT_SEEN = (
+    "TensorRT is not seen from this environment; on a Jetson JetPack has it: make the environment with --system-site-packages"
+)
 
 _log = logging.getLogger("edgecolor")
 
@@ -99,12 +110,12 @@ def choose_engine(name: EngineName) -> EngineName:
         raise EngineUnavailableError(f"there is no engine {name!r}; there are: {', '.join(get_args(EngineName))}")
     if name != "auto":
         return name
-    if "tensorrt" not in installed_engines():
-        return "onnxruntime"
-    reason = why_not_tensorrt()
+    installed, on_jetson = "tensorrt" in installed_engines(), _JETSON.exists()
+    reason = why_not_tensorrt() if installed else _NOT_SEEN
     if reason is None:
         return "tensorrt"
-    _log.info("ONNX Runtime is taken: %s", reason)
+    unexpected = on_jetson or (installed and _GPU.exists())
+    _log.log(logging.WARNING if unexpected else logging.INFO, "the CPU is used, by ONNX Runtime: %s", reason)
     return "onnxruntime"
 
 

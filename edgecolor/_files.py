@@ -64,7 +64,7 @@ def _held(partial: Path, target: Path) -> Iterator[IO[bytes]]:
             if _is_at(file, partial):  # else another writer has ended since it was opened: this is the target, or nowhere
                 yield file
                 return
-    raise BusyError(f"cannot write {target}: another process is writing it")
+    raise BusyError(f"cannot write {target}: another process is writing it; wait for it, or give another name")
 
 
 def _is_at(file: IO[bytes], path: Path) -> bool:

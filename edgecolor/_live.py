@@ -160,7 +160,10 @@ class Recording:
         if self._out is None:
             self._open(frame)
         if (self._video.width, self._video.height) != (width, height):
-            raise SourceError(f"the frames are now {width} by {height} pixels, {self._target} was begun with others")
+            begun = f"{self._video.width} by {self._video.height}"
+            raise SourceError(
+                f"the frames are now {width} by {height} pixels, {self._target} began with {begun}; record them into another"
+            )
         made = planar_frame(width, height, frame.coding)
         write_planes(made, frame.y, shown.chroma)
         self._last = max(self._last + 1, round(1000 * (frame.taken - self._first)))

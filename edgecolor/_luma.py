@@ -182,7 +182,8 @@ def read_luma(picture: Picture) -> Luma:
         remedy = "; convert it with .astype('float32'), scaled to [0, 1]" if array.dtype.kind in "biuf" else ""
         raise ImageError(f"a picture must be uint8, uint16 or float32, got dtype {array.dtype}{remedy}")
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)):
-        raise ImageError(f"a picture must have the shape (H, W), (H, W, 1) or (H, W, 3), got {array.shape}")
+        remedy = "; leave out the alpha: picture[..., :3]" if array.ndim == 3 and array.shape[2] == 4 else ""
+        raise ImageError(f"a picture must have the shape (H, W), (H, W, 1) or (H, W, 3), got {array.shape}{remedy}")
     if 0 in array.shape:
         raise ImageError(f"a picture must have at least one pixel, got the shape {array.shape}")
     if array.dtype.name == "float32":
@@ -203,7 +204,7 @@ def _no_array(given: object) -> str:
 def _checked_floats(array: Picture) -> Picture:
     low, high = float(array.min()), float(array.max())
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise ImageError("a float picture must be finite, this one holds NaN or infinity")
+        raise ImageError("a float picture must be finite, this one holds NaN or infinity; see numpy.nan_to_num")
     if low < -1e-4 or high > 1 + 1e-4:
         raise ImageError(f"a float picture must lie in [0, 1], this one spans [{low:g}, {high:g}]; divide by its white")
     return np.clip(array, 0, 1)

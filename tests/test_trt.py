@@ -25,7 +25,7 @@ from fake_gpu import FakeCuda, GpuArray, fake_tensorrt, session_of
 from fakes import PHOTOS, Picture, assert_lightness_kept, fake_colorizer, mean_error, tripled
 
 import edgecolor
-from edgecolor import EngineBuildError, EngineUnavailableError, ImageError, _plans, _trt, _trt_engine
+from edgecolor import EngineBuildError, EngineUnavailableError, ImageError, _engine, _plans, _trt, _trt_engine
 from edgecolor._cli import main
 from edgecolor._engine import choose_engine
 from edgecolor._frame import rgb_inputs
@@ -771,6 +771,35 @@ def test_a_gpu_that_rtx_leaves_out_is_refused_before_anything_is_built(rt: Any, 
     for capability in ("8.9", "13.0"):
         monkeypatch.setattr(_trt_engine, "open_cuda", partial(opened, capability))
         assert _trt_engine.why_not() is None
+
+
+@pytest.mark.parametrize(
+    ("installed", "there", "level"),
+    [
+        (True, "_GPU", logging.WARNING),
+        (True, "_JETSON", logging.WARNING),
+        (False, "_JETSON", logging.WARNING),
+        (False, "_GPU", logging.INFO),
+        (True, "", logging.INFO),
+    ],
+)
+def test_where_a_gpu_is_there_and_not_used_auto_says_why(
+    installed: bool,  # noqa: FBT001
+    there: str,
+    level: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(_engine, "installed_engines", lambda: ["tensorrt"] * installed + ["onnxruntime"])
+    monkeypatch.setattr(_engine, "why_not_tensorrt", lambda: "no binding; run: pip install cuda-python")
+    for name in ("_GPU", "_JETSON"):
+        monkeypatch.setattr(_engine, name, tmp_path / ("" if name == there else "missing"))
+    with caplog.at_level(logging.INFO, "edgecolor"):
+        assert choose_engine("auto") == "onnxruntime"
+    (record,) = caplog.records
+    assert record.levelno == level
+    assert ("no binding" if installed else "--system-site-packages") in record.getMessage()
 
 
 # The command line
