@@ -79,6 +79,11 @@ HEAVY = ("av", "onnxruntime", "pyvips", "tinycss2", "torch", "onnx", "tensorrt",
 NEVER = {"torch", "onnx", "tensorrt"}
 
 
+def test_contributing_names_every_file() -> None:
+    table = (REPOSITORY / "CONTRIBUTING.md").read_text().partition("## Choices")[0]
+    assert {name for name in ORDER if not name.startswith("__") and f"`{name}.py`" not in table} == set()
+
+
 def _imports(name: str) -> Iterator[str]:
     """Dotted names of all modules that a module of ours imports, anywhere in it."""
     for node in ast.walk(ast.parse((PACKAGE / f"{name}.py").read_text(encoding="utf-8"))):

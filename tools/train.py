@@ -324,6 +324,8 @@ def fit(run: Run, data: Data, losses: Losses) -> None:
             late = run.late
             kind = Kind(options.late_size if late else options.size, zoom=options.zoom, whole=options.whole)
             source = Batches(data.photos, kind, options.batch, options.seed, data.beliefs)
+            if alone := len(data.photos) - sum(map(len, source.alike)):
+                print(f"{alone} photographs are left out: too few have their shape", flush=True)
             sums: dict[str, Tensor] = {}
             first, last = run.step, time.monotonic()
             told = run.seconds
