@@ -112,7 +112,7 @@ def parser() -> argparse.ArgumentParser:
     _add_model(explain)
     _add_steering(explain)
 
-    add_video_commands(partial(_command, commands), _add_model)
+    add_video_commands(partial(_command, commands), _add_model, _add_vividness)
 
     models = _command(commands, "models", _models, "list the models, and check that their files are whole")
     models.add_argument("--json", action="store_true", help="print all that is known of them as JSON, in place of a list")
@@ -231,6 +231,10 @@ def _add_steering(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="colour photograph whose colours to prefer where the network hesitates",
     )
+    _add_vividness(command)
+
+
+def _add_vividness(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--vividness",
         type=_vividness,

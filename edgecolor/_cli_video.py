@@ -39,8 +39,9 @@ _CRF_HELP = (
 def add_video_commands(
     add: Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser],
     add_model: Callable[[argparse.ArgumentParser], None],
+    add_vividness: Callable[[argparse.ArgumentParser], None],
 ) -> None:
-    """Add ``video`` and ``camera``: ``add`` makes a command, ``add_model`` gives it the options for the model."""
+    """Add ``video`` and ``camera``: ``add`` makes a command, the others give it the options that other commands have too."""
     video = add("video", _video, "colour a film; sound, timing and its own brightness are kept")
     video.add_argument("source", type=Path, metavar="IN", help="film to colour, of any kind that FFmpeg reads")
     video.add_argument(
@@ -54,6 +55,7 @@ def add_video_commands(
     video.add_argument(
         "--reference", type=Path, metavar="FILE", help="colour photograph whose colours to keep to throughout the film"
     )
+    add_vividness(video)
     video.add_argument("--codec", default="auto", help=_CODEC_HELP)
     video.add_argument("--crf", type=int, help=_CRF_HELP)
     video.add_argument(
@@ -93,6 +95,7 @@ def add_video_commands(
         "--frames", type=_count, metavar="N", help="stop after N frames (default: at the end of SOURCE, or when you stop it)"
     )
     camera.add_argument("--reference", type=Path, metavar="FILE", help="colour photograph whose colours to keep to throughout")
+    add_vividness(camera)
     camera.add_argument("--codec", default="auto", help=_CODEC_HELP)
     add_model(camera)
 
@@ -100,7 +103,7 @@ def add_video_commands(
 def _video(options: argparse.Namespace) -> int:
     target = options.out or _target_beside(options.source, "preview" if options.preview else "colour")
     reference = None if options.reference is None else read_picture(options.reference)
-    chosen = {"codec": options.codec, "crf": options.crf, "preview": options.preview}
+    chosen = {name: getattr(options, name) for name in ("vividness", "codec", "crf", "preview")}
     with _film_progress() as show, _noticing_ctrl_c() as stop_if_pressed:
 
         def progress(done: Progress) -> None:
@@ -216,7 +219,7 @@ def _camera(options: argparse.Namespace) -> int:
         options.usage_error("say where the colours should go: --show, --serve or --out")
     logging.basicConfig(format="edgecolor: %(message)s", level=logging.WARNING)
     reference = None if options.reference is None else read_picture(options.reference)
-    steady = options.open_colorizer(options).steady(reference=reference)
+    steady = options.open_colorizer(options).steady(reference=reference, vividness=options.vividness)
     width, height = options.size
     wish = {"width": width, "height": height, "rate": options.rate, "give_up": options.give_up}
     shown = None

@@ -359,48 +359,56 @@ class Colorizer:
 
         return f"coloured by edgecolor {__version__} with {self._model.model} {self._model.precision}; colours are estimates"
 
-    def steady(self, *, reference: Picture | None = None) -> SteadyColorizer:
+    def steady(self, *, reference: Picture | None = None, vividness: float = 1.0) -> SteadyColorizer:
         """A colorizer for the frames of one film or camera, whose colours hold still from frame to frame.
 
         Args:
             reference: (H, W, 3) a colour picture whose colours to keep: where it shows what a frame shows its own are taken,
                 elsewhere they are preferred where the network hesitates.
+            vividness: Factor on the chroma, 0 to 2, but for what is taken from the reference. The confidence stays that of the
+                colours at 1.
 
         Raises:
-            ImageError: The reference is not a colour picture.
+            ImageError: The reference is not a colour picture, or the vividness out of range.
         """
+        check_vividness(vividness)
         if reference is not None and not isinstance(reference, np.ndarray):
             raise ImageError(f"a reference must be a colour picture, an array (H, W, 3), got {reference!r}; read it first")
         picture = None if reference is None else self._ordered(reference)
         preference = None if picture is None else palette_weights(picture)
-        decide = partial(self._decide, preference)
+        decide = partial(self._decide, preference, vividness)
         area = self._model.grid_area
         return SteadyColorizer(decide, self._ordered, area, None if picture is None else reference_of(picture, area))
 
-    def _decide(self, preference: Plane | None, lightness: Plane) -> Plane:
+    def _decide(self, preference: Plane | None, vividness: float, lightness: Plane) -> Plane:
         """(3, h, w) a*, b*, confidence on cells for the L* of a grid."""
         planes = np.zeros((1, 4, *lightness.shape), np.float32)
         planes[0, 0] = lightness
         if preference is None:
-            return self._engine.run(planes, "colors")[0][0]  # type: ignore[no-any-return]
-        ab, confidence, _ = self._judge(planes, preference, 1.0)
-        return np.concatenate([ab.transpose(2, 0, 1), confidence[None]])
+            colors: Plane = self._engine.run(planes, "colors")[0][0]
+        else:
+            ab, confidence, _ = self._judge(planes, preference, 1.0)
+            colors = np.concatenate([ab.transpose(2, 0, 1), confidence[None]])
+        return colors if vividness == 1 else colors * np.array([[[vividness]], [[vividness]], [[1]]], np.float32)
 
-    def stream(self, frames: Iterable[Frame | Picture], *, reference: Picture | None = None) -> Iterator[Picture]:
+    def stream(
+        self, frames: Iterable[Frame | Picture], *, reference: Picture | None = None, vividness: float = 1.0
+    ) -> Iterator[Picture]:
         """Colour frames as they come, their colours held still: (H, W, 3) sRGB for each.
 
         Args:
             frames: A camera or its frames, which come out uint8; or any iterable of arrays as for calling the colorizer,
                 which keep their dtype.
             reference: As for :meth:`steady`.
+            vividness: As there.
 
         Raises:
             SourceError: The camera is lost, or not there.
-            ImageError: A frame that is no picture; a reference that is none.
+            ImageError: A frame that is no picture; a reference that is none; a vividness out of range.
         """
         if isinstance(frames, (str, PathLike)) or not isinstance(frames, Iterable):
             raise ImageError(f"frames must be a camera or an iterable of arrays, got {frames!r}; see edgecolor.camera")
-        steady = self.steady(reference=reference)
+        steady = self.steady(reference=reference, vividness=vividness)
         return (steady(frame.grey if isinstance(frame, Frame) else frame) for frame in frames)
 
     def video(  # noqa: PLR0913  # every choice has a default
@@ -409,6 +417,7 @@ class Colorizer:
         target: str | PathLike[str],
         *,
         reference: Picture | None = None,
+        vividness: float = 1.0,
         codec: str = "auto",
         crf: int | None = None,
         preview: bool = False,
@@ -422,6 +431,7 @@ class Colorizer:
             source: Any container that FFmpeg reads.
             target: Where to write; its ending names the container. It appears whole or not at all.
             reference: A colour picture whose colours to keep throughout, as for :meth:`steady`.
+            vividness: Factor on the chroma, as there.
             codec: "auto", "hardware", or FFmpeg's name of an encoder, such as "libx265" or "ffv1".
             crf: Quality of the encoder, smaller is better.
             preview: Write ten seconds from the film's middle, grey beside coloured, without sound.
@@ -429,9 +439,9 @@ class Colorizer:
 
         Raises:
             SourceError: A film that cannot be read or written, is damaged or has no pictures.
-            ImageError: A target of unknown format, or the source itself.
+            ImageError: A target of unknown format, or the source itself; a vividness out of range.
         """
-        steady = self.steady(reference=reference)
+        steady = self.steady(reference=reference, vividness=vividness)
 
         def write_chroma(y: Picture, coding: Coding, out: tuple[Picture, Picture]) -> None:
             steady.chroma_planes(y, **coding._asdict(), out=out)

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from clips import frames_of, plane_of
 from fakes import PHOTOS, assert_lightness_kept, lab, mean_error, pixels_of, run_python, scene
 
 import edgecolor
@@ -510,6 +511,15 @@ def test_a_film(film: Path, options: list[str], target: str, capsys: pytest.Capt
     assert _run("video", film, *[option.format(film.parent) for option in options]) == 0
     assert capsys.readouterr() == ("", "")
     assert sorted(path.name for path in film.parent.iterdir()) == sorted(["film.mkv", target])
+
+
+@pytest.mark.parametrize("command", ["video", "camera"])
+def test_a_film_without_vividness_stays_grey(film: Path, command: str) -> None:
+    target = film.parent / "grey.mkv"
+    assert _run(command, film, "-o", target, "--vividness", "0", "--codec", "ffv1") == 0
+    for frame in frames_of(target):
+        for number in (1, 2):
+            assert np.abs(plane_of(frame, number).astype(int) - 128).max() <= 1
 
 
 @pytest.mark.parametrize(

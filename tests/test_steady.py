@@ -349,6 +349,25 @@ def test_a_reference_keeps_its_colours_throughout(colorizer: edgecolor.Colorizer
         assert np.linalg.norm(np.median(chroma[seen], axis=0) - [-25, 20]) < 8, number
 
 
+@pytest.mark.parametrize("referenced", [False, True], ids=["alone", "with a reference of something else"])
+def test_vividness_scales_the_chroma_of_frames(colorizer: edgecolor.Colorizer, referenced: bool) -> None:  # noqa: FBT001
+    shot = _shot("coffee", frames=3)
+    reference = _tinted(_shot("cat", frames=1).truth[0], (20, 20)) if referenced else None
+    strength = {}
+    for vividness in (0, 0.5, 1):
+        frames = list(colorizer.stream(shot.greys, vividness=vividness, reference=reference))
+        strength[vividness] = np.mean([np.linalg.norm(_chroma(frame), axis=-1).mean() for frame in frames])
+    assert strength[0] < 0.5
+    assert strength[1] > 4
+    assert strength[0.5] == pytest.approx(strength[1] / 2, rel=0.1)
+
+
+@pytest.mark.parametrize("vividness", [-1, 2.1, "much"])
+def test_a_vividness_out_of_range_is_named_before_the_first_frame(colorizer: edgecolor.Colorizer, vividness: Any) -> None:
+    with pytest.raises(edgecolor.ImageError, match="between 0 and 2"):
+        colorizer.stream([], vividness=vividness)
+
+
 def test_a_reference_of_something_else_is_a_palette(colorizer: edgecolor.Colorizer) -> None:
     shot = _shot("coffee", frames=3)
     reference = pixels_of(FOLDER / "flower.jpg")
