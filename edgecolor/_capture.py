@@ -37,6 +37,8 @@ class Frame:
     """Counted by the source from 0, dropped ones too."""
     taken: float = 0.0
     """``time.monotonic()`` when it arrived."""
+    seconds: float | None = None
+    """When a film shows it, since its beginning; None of other sources."""
 
     @property
     def grey(self) -> npt.NDArray[np.uint8]:
@@ -87,7 +89,7 @@ def folder(folder: Path) -> Frames:
 
 def film(path: Path) -> Frames:
     for number, decoded in enumerate(film_frames(path)):
-        yield Frame(*luma_of(decoded), number)
+        yield Frame(*luma_of(decoded), number, seconds=decoded.time)
 
 
 def network(address: str, stall: float) -> Frames:

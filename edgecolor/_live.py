@@ -131,9 +131,14 @@ class Window:
         cv2.waitKey(1)  # until then it stays
 
 
-class Recording:
-    """A film of what was seen, or a virtual camera (``/dev/videoN`` of v4l2loopback); frames keep the times at which they came.
+def _moment(frame: Frame) -> float:
+    return frame.taken if frame.seconds is None else frame.seconds
 
+
+class Recording:
+    """A film of what was seen, or a virtual camera (``/dev/videoN`` of v4l2loopback).
+
+    Frames keep the times at which they came, those of a film its own.
     A film ends whole also when its source is lost or the user stops; if it cannot be written it is absent.
     """
 
@@ -166,7 +171,7 @@ class Recording:
             )
         made = planar_frame(width, height, frame.coding)
         write_planes(made, frame.y, shown.chroma)
-        self._last = max(self._last + 1, round(1000 * (frame.taken - self._first)))
+        self._last = max(self._last + 1, round(1000 * (_moment(frame) - self._first)))
         made.pts, made.time_base = self._last, _MILLISECOND
         with doing(f"write {self._target}"):
             self._out.mux(self._video.encode(made))
@@ -193,7 +198,7 @@ class Recording:
         video.codec_context.color_range = 2 if frame.coding.full_range else 1
         video.codec_context.colorspace = {"bt709": 1, "bt601": 6}.get(frame.coding.matrix, 2)
         out.metadata["comment"] = NOTE
-        self._out, self._video, self._first = out, video, frame.taken
+        self._out, self._video, self._first = out, video, _moment(frame)
 
     def __enter__(self) -> Recording:  # noqa: PYI034  # Self came with Python 3.11
         return self

@@ -222,8 +222,9 @@ def _run(*arguments: object) -> int:
 def test_the_command_records(film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run("camera", film, "-o", tmp_path / "out.mkv", "--codec", "ffv1", "--frames", "4") == 0
     assert capsys.readouterr().err == "edgecolor: 4 frames coloured, 0 dropped\n"
-    for frame, y in zip(frames_of(tmp_path / "out.mkv"), moving_scene(6)[:4], strict=True):
+    for number, (frame, y) in enumerate(zip(frames_of(tmp_path / "out.mkv"), moving_scene(6)[:4], strict=True)):
         assert np.array_equal(plane_of(frame), y)
+        assert frame.time == pytest.approx(number / 25, abs=1e-3), "a film's own times, however fast it is read"
 
 
 @pytest.mark.parametrize(
