@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from edgecolor._colorizer import ALTERNATIVES_MAX
 from edgecolor._detail import Detail
 from edgecolor._errors import ImageError, SourceError
 from edgecolor._files import make_folder
@@ -74,6 +75,13 @@ def add_image_command(
     )
     add_detail(image)
     image.add_argument(
+        "--alternative",
+        type=_alternative,
+        default=0,
+        metavar="N",
+        help="write the N-th of the other colourings that the network finds plausible, from 1; explain shows the first two",
+    )
+    image.add_argument(
         "--depth",
         choices=get_args(Depth),
         default="auto",
@@ -127,6 +135,12 @@ def detail_of(options: argparse.Namespace) -> Detail:
     return detail
 
 
+def _alternative(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= ALTERNATIVES_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {ALTERNATIVES_MAX}")
+    return int(text)
+
+
 def _jobs(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 256:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 256")
@@ -137,7 +151,9 @@ def _image(options: argparse.Namespace) -> int:
     jobs, unread = _planned(options)
     hold_few_rows()
     colorizer = options.open_colorizer(options)
-    chosen = {name: getattr(options, name) for name in ("depth", "compression", "profile")} | options.steering(options)
+    chosen = {name: getattr(options, name) for name in ("alternative", "depth", "compression", "profile")} | options.steering(
+        options
+    )
     if options.profile != "auto":
         try:
             rgb_space(rgb_profile(options.profile))

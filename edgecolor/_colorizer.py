@@ -112,8 +112,7 @@ class Colorization:
         What it is sure of stays; what it guesses takes the other colours it had in mind, each time another one: those that
         differ visibly come first, the most likely of them first.
         """
-        if not isinstance(count, Integral) or not 1 <= count <= ALTERNATIVES_MAX:
-            raise ImageError(f"the number of alternatives must be a whole number from 1 to {ALTERNATIVES_MAX}, got {count!r}")
+        check_alternatives(count)
         return self._alternatives(int(count))
 
 
@@ -218,12 +217,7 @@ class Colorizer:
             return self._ordered(image)
 
         def alternatives(count: int) -> list[Picture]:
-            def decode(logits: Plane, supposition: Plane) -> Plane:
-                weights = supposition if preference is None else preference * supposition
-                return self._decode(logits, weights, ALTERNATIVE_TEMPERATURE)
-
-            distribution = np.ascontiguousarray(np.asarray(answer.logits).transpose(2, 0, 1))
-            return [finish(other) for other in alternative_chroma(distribution, decode, answer.ab, count)]
+            return [finish(other) for other in self._others(answer, preference, count)]
 
         large = cv2.resize(answer.confidence, luma.size[::-1], interpolation=cv2.INTER_LINEAR)
         return Colorization(finish(answer.ab), np.clip(large, 0, 1, dtype=np.float32), alternatives)
@@ -273,6 +267,7 @@ class Colorizer:
         vividness: float = 1.0,
         region: npt.NDArray[np.bool_] | None = None,
         detail: Detail = "auto",
+        alternative: int = 0,
         depth: Depth = "auto",
         compression: Compression = "auto",
         profile: ProfileName | str | PathLike[str] = "auto",
@@ -291,6 +286,8 @@ class Colorizer:
             detail: How many times finer, per side, the grid is on which colours are decided: 1, 2 or 4. Finer ones are worked
                 through in tiles, for crowds and streets; a picture without such detail is coloured as with less. "auto"
                 takes a finer one, from a megapixel up, where that makes the network surer of its colours.
+            alternative: Which of the other colourings to write that :meth:`Colorization.alternatives` gives, from 1; by default
+                none of them.
             depth: Bits of a channel: "8", "16" or "float". "auto" keeps the source's where the format can.
             compression: Of a TIFF. "auto" keeps the source's.
             profile: RGB to write in: "srgb", "adobergb", "prophoto", or the file of an ICC profile. "auto" is sRGB, but for
@@ -311,20 +308,29 @@ class Colorizer:
         points = hint_points(hints)
         check_vividness(vividness)
         check_detail(detail)
+        if alternative != 0:
+            check_alternatives(alternative)
         preference = None if palette is None else palette_weights(self._ordered_palette(palette))
 
         def judge(planes: Plane) -> Answer:
-            if preference is None and vividness == 1:
+            if preference is None and vividness == 1 and not alternative:
                 (colors,) = self._engine.run(planes, "colors")
                 return Answer(_ab(colors), colors[0, 2])
-            return Answer(*self._judge(planes, preference, vividness)[:2])
+            ab, confidence, logits = self._judge(planes, preference, vividness)
+            return Answer(ab, confidence, logits.transpose(1, 2, 0) if alternative else None)
 
         def decide(survey: Survey) -> Decision:
             check_hints(hints, survey.size)
             grids = {1: survey.lightness} | survey.finer
-            finer, (ab, sureness, _) = look(
+            finer, answer = look(
                 judge, lambda number: _planes_of(grids[number], survey.size, hints), tuple(survey.finer), detail
             )
+            ab, sureness = answer.ab, answer.confidence
+            if alternative:
+                ab = self._others(answer, preference, alternative)[-1]
+                lightness = _of_cells(grids[finer])
+                moved = (plane * np.float32(vividness) for plane in (answer.ab, ab))
+                sureness = shifted_confidence(sureness, _distribution(answer), lightness, *moved)
             field = guide(ab * np.float32(vividness), grids[finer], survey.size)
             return Decision(pin(field, hints, survey.at, finer) if hints else field, sureness)
 
@@ -332,7 +338,7 @@ class Colorizer:
             area=self._model.grid_area,
             saving=Saving(depth, compression),
             profile=fspath(profile),
-            note=self._note(),
+            note=self._note(alternative),
             confidence=None if confidence is None else Path(confidence),
             points=points,
             region=None if region is None else _region(region),
@@ -349,15 +355,26 @@ class Colorizer:
         own, confidence, distribution = _ab(colors), colors[0, 2], logits[0]
         ab = own if preference is None else self._decode(distribution, preference, self._model.temperature)
         if preference is not None or vividness != 1:
-            lightness = planes[0, 0, CELL // 2 :: CELL, CELL // 2 :: CELL]
+            lightness = _of_cells(planes[0, 0])
             confidence = shifted_confidence(confidence, distribution, lightness, own, ab * np.float32(vividness))
         return ab, confidence, distribution
 
-    def _note(self) -> str:
+    def _others(self, answer: Answer, preference: Plane | None, count: int) -> list[npt.NDArray[np.float32]]:
+        """a*, b* before vividness, (h, w, 2), of so many alternatives to an answer."""
+
+        def decode(logits: Plane, supposition: Plane) -> Plane:
+            weights = supposition if preference is None else preference * supposition
+            return self._decode(logits, weights, ALTERNATIVE_TEMPERATURE)
+
+        return alternative_chroma(_distribution(answer), decode, answer.ab, count)
+
+    def _note(self, alternative: int) -> str:
         """The truth about a result, for its description."""
         from edgecolor import __version__
 
-        return f"coloured by edgecolor {__version__} with {self._model.model} {self._model.precision}; colours are estimates"
+        which = f", alternative {alternative}" if alternative else ""
+        network = f"{self._model.model} {self._model.precision}"
+        return f"coloured by edgecolor {__version__} with {network}{which}; colours are estimates"
 
     def steady(self, *, reference: Picture | None = None, vividness: float = 1.0) -> SteadyColorizer:
         """A colorizer for the frames of one film or camera, whose colours hold still from frame to frame.
@@ -508,6 +525,16 @@ def _planes_of(lightness: Plane, size: tuple[int, int], hints: Sequence[Hint]) -
     return planes
 
 
+def _of_cells(lightness: Plane) -> Plane:
+    """(h, w) L* at the centres of the cells of a grid."""
+    return lightness[CELL // 2 :: CELL, CELL // 2 :: CELL]
+
+
+def _distribution(answer: Answer) -> npt.NDArray[np.float32]:
+    """The logits of its bins, (128, h, w)."""
+    return np.ascontiguousarray(np.asarray(answer.logits).transpose(2, 0, 1))
+
+
 def _ab(colors: Plane) -> npt.NDArray[np.float32]:
     """(h, w, 2) of the network's answer (1, 3, h, w)."""
     return np.ascontiguousarray(colors[0, :2].transpose(1, 2, 0))
@@ -520,6 +547,12 @@ def _field(colors: Plane, planes: Plane, luma: Luma) -> ChromaField:
 def _copied(picture: Picture) -> Picture:
     """A copy of an array; what is none is left to be refused."""
     return picture.copy() if isinstance(picture, np.ndarray) else picture
+
+
+def check_alternatives(count: int) -> None:
+    """Raise ImageError if there are not so many."""
+    if not isinstance(count, Integral) or not 1 <= count <= ALTERNATIVES_MAX:
+        raise ImageError(f"the number of alternatives must be a whole number from 1 to {ALTERNATIVES_MAX}, got {count!r}")
 
 
 def check_vividness(vividness: float) -> None:

@@ -128,6 +128,7 @@ def test_results_are_not_written_over_their_sources(tmp_path: Path, capsys: pyte
         (["image", "a.png", "--vividness", "much"], "'much' is not a number between 0 and 2"),
         (["image", "a.png", "--vividness", "3"], "'3' is not a number between 0 and 2"),
         (["explain", "a.png", "--vividness", "nan"], "'nan' is not a number between 0 and 2"),
+        (["image", "a.png", "--alternative", "0"], "'0' is not a whole number from 1 to 100"),
         (["image", "a.png", "--model", "huge"], "'huge' (choose from"),
         (["video", "a.mp4", "--model", "huge"], "'huge' (choose from"),
         (["build", "--model", "huge"], "'huge' (choose from"),

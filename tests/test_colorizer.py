@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from fakes import (
     AREA,
+    PHOTOS,
     FakeEngine,
     Picture,
     as_type,
@@ -550,6 +551,31 @@ def test_a_model_that_cannot_be_opened_is_named(tmp_path: Path, model: bytes) ->
     file = replace(fake_model(), network=ShippedFile(path, hashlib.sha256(model).hexdigest()))
     with pytest.raises(EngineBuildError, match=r"ONNX Runtime .* cannot open the model"):
         open_engine("onnxruntime", file)
+
+
+# Alternatives as files
+
+
+@pytest.mark.parametrize("steering", [{}, {"vividness": 1.3, "palette": ["teal", "wheat"]}], ids=["alone", "steered"])
+@pytest.mark.parametrize("number", [1, 3])
+def test_an_alternative_is_written_as_predict_gives_it(tmp_path: Path, number: int, steering: dict[str, Any]) -> None:
+    tiny = edgecolor.load("tiny")
+    gray = np.rint(lab(pixels_of(PHOTOS / "coffee.jpg"))[..., 0] * 2.55).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "in.png"), gray)
+    answer = tiny.predict(gray, **steering)
+    tiny.image(tmp_path / "in.png", tmp_path / "out.png", alternative=number, confidence=tmp_path / "sure.png", **steering)
+    written = pixels_of(tmp_path / "out.png")
+    assert np.abs(written.astype(int) - answer.alternatives(3)[number - 1]).max() <= 1
+    assert mean_error(written, answer.image) > 3
+    assert_lightness_kept(written, gray)
+    if not steering:  # else the answer itself may be less likely than an alternative
+        assert pixels_of(tmp_path / "sure.png").mean() < 255 * answer.confidence.mean()
+
+
+@pytest.mark.parametrize("number", [-1, 101, 1.5, "2"])
+def test_a_number_of_no_alternative_is_named_before_anything_is_read(tmp_path: Path, number: Any) -> None:
+    with pytest.raises(ImageError, match=rf"from 1 to 100, got {number!r}"):
+        fake_colorizer().image(tmp_path / "missing.png", tmp_path / "out.png", alternative=number)
 
 
 # Real photographs
