@@ -214,8 +214,8 @@ def _add_steering(command: argparse.ArgumentParser) -> None:
         type=_hint,
         default=[],
         metavar="X,Y,COLOR",
-        help="colour to give a point, X and Y in pixels from the top left and a CSS colour, such as 120,80,#8a2f2f; "
-        "may be given again",
+        help="colour to give a point, X and Y in pixels from the top left and a CSS colour, such as 120,80,#8a2f2f, or a "
+        "stroke through several, such as 20,240,90,250,160,240,teal; may be given again",
     )
     preferred = command.add_mutually_exclusive_group()
     preferred.add_argument(
@@ -244,14 +244,23 @@ def _add_vividness(command: argparse.ArgumentParser) -> None:
 
 
 def _hint(text: str) -> edgecolor.Hint:
-    try:
-        x, y, color = text.split(",", 2)
-        hint = edgecolor.Hint(float(x), float(y), color)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not X,Y,COLOR, such as 120,80,#8a2f2f") from None
+    numbers, rest = [], text.split(",")
+    with suppress(ValueError):  # a colour such as rgb(138, 47, 47) has commas of its own
+        while len(rest) > 1:
+            numbers.append(float(rest[0]))
+            rest = rest[1:]
+    points = list(zip(numbers[::2], numbers[1::2], strict=False))
+    if not points or len(numbers) % 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is not X,Y,COLOR, such as 120,80,#8a2f2f")
+    hint = edgecolor.Hint(*points[0], ",".join(rest), path=tuple(points[1:]))
     with _wrong_usage():
         hint_points([hint])
     return hint
+
+
+def _shrunk(hint: edgecolor.Hint, shrink: int) -> edgecolor.Hint:
+    (x, y), *path = ((x / shrink, y / shrink) for x, y in hint.points)
+    return replace(hint, x=x, y=y, path=tuple(path))
 
 
 def _color(text: str) -> str:
@@ -316,7 +325,7 @@ def _explain(options: argparse.Namespace) -> int:
     if options.hint:
         height, width = original.shape[:2]
         check_hints(options.hint, (height * shrink, width * shrink))
-        wishes["hints"] = [replace(hint, x=hint.x / shrink, y=hint.y / shrink) for hint in options.hint]
+        wishes["hints"] = [_shrunk(hint, shrink) for hint in options.hint]
     answer = colorizer.predict(original, detail=detail_of(options), **wishes)
     write_picture(target, report(original, answer, answer.alternatives(2), wished=bool(wishes)))
     figures = report_figures(answer)

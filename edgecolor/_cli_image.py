@@ -16,12 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+import numpy.typing as npt
+
 from edgecolor._colorizer import ALTERNATIVES_MAX
 from edgecolor._detail import Detail
 from edgecolor._errors import ImageError, SourceError
 from edgecolor._files import make_folder
-from edgecolor._formats import FORMATS, Compression, Depth
+from edgecolor._formats import FORMATS, QUALITY_MAX, Compression, Depth
 from edgecolor._icc import ProfileName, rgb_profile, rgb_space
+from edgecolor._source import Picture, read_picture
 from edgecolor._target import identity
 from edgecolor._vips import hold_few_rows
 from edgecolor.batch import Record, colored_by
@@ -94,6 +98,13 @@ def add_image_command(
         help="how to pack a TIFF (default: auto, which is as IN where that holds colour, else deflate); zstd and webp only "
         "where libvips has them",
     )
+    image.add_argument(
+        "--quality",
+        type=_quality,
+        metavar="Q",
+        help="how much to keep in formats that lose, 1 to 100: JPEG, WebP, AVIF, JPEG 2000, and jpeg and webp in a TIFF "
+        "(default: 92 for JPEG, 90 for WebP and JPEG 2000, 80 for AVIF)",
+    )
     names = ", ".join(get_args(ProfileName))
     image.add_argument(
         "--profile",
@@ -101,6 +112,12 @@ def add_image_command(
         metavar="RGB",
         help=f"ICC profile to write in: {names}, or a file (default: auto, which is srgb, or where its 8 bits are too coarse "
         "for a scan's grey profile, RGB with the scan's own curve, or adobergb)",
+    )
+    image.add_argument(
+        "--region",
+        type=Path,
+        metavar="MASK",
+        help="picture of the size of IN, light where it is to be coloured; where it is dark, every value stays",
     )
     image.add_argument(
         "--confidence",
@@ -141,6 +158,12 @@ def _alternative(text: str) -> int:
     return int(text)
 
 
+def _quality(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= QUALITY_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {QUALITY_MAX}")
+    return int(text)
+
+
 def _jobs(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 256:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 256")
@@ -151,15 +174,7 @@ def _image(options: argparse.Namespace) -> int:
     jobs, unread = _planned(options)
     hold_few_rows()
     colorizer = options.open_colorizer(options)
-    chosen = {name: getattr(options, name) for name in ("alternative", "depth", "compression", "profile")} | options.steering(
-        options
-    )
-    if options.profile != "auto":
-        try:
-            rgb_space(rgb_profile(options.profile))
-        except ImageError as error:
-            raise ImageError(f"{options.profile}: {error}") from error
-    chosen["detail"] = detail_of(options)
+    chosen = _chosen(options)
     _make_folders(options, jobs)
     empty = set(options.sources) - {job.given for job in jobs} - {given for given, _ in unread}
     for folder in empty:
@@ -193,6 +208,27 @@ def _image(options: argparse.Namespace) -> int:
             bars.done()
             failures += tell(record)
     return 1 if failures else 0
+
+
+def _chosen(options: argparse.Namespace) -> dict[str, Any]:
+    """The keyword arguments of ``Colorizer.image`` for all photographs; what is wrong with them is said before the first."""
+    kept = ("alternative", "depth", "compression", "quality", "profile")
+    chosen: dict[str, Any] = {name: getattr(options, name) for name in kept} | options.steering(options)
+    chosen["detail"] = detail_of(options)
+    if options.profile != "auto":
+        try:
+            rgb_space(rgb_profile(options.profile))
+        except ImageError as error:
+            raise ImageError(f"{options.profile}: {error}") from error
+    if options.region is not None:
+        chosen["region"] = _inside(read_picture(options.region))
+    return chosen
+
+
+def _inside(mask: Picture) -> npt.NDArray[np.bool_]:
+    """(H, W) where a mask is light."""
+    inside = np.asarray(mask >= (0.5 if mask.dtype == np.float32 else np.iinfo(mask.dtype).max / 2))
+    return inside if mask.ndim == 2 else np.asarray(inside.all(axis=2))
 
 
 def _make_folders(options: argparse.Namespace, jobs: list[_Job]) -> None:

@@ -270,6 +270,7 @@ class Colorizer:
         alternative: int = 0,
         depth: Depth = "auto",
         compression: Compression = "auto",
+        quality: int | None = None,
         profile: ProfileName | str | PathLike[str] = "auto",
         confidence: str | PathLike[str] | None = None,
         progress: Callable[[float], None] | None = None,
@@ -290,6 +291,8 @@ class Colorizer:
                 none of them.
             depth: Bits of a channel: "8", "16" or "float". "auto" keeps the source's where the format can.
             compression: Of a TIFF. "auto" keeps the source's.
+            quality: Of a format or compression that loses, 1 to 100, larger is better; others are written as without it. None
+                is 92 for JPEG, also in a TIFF, 90 for WebP, where what came lossless stays so, and JPEG 2000, 80 for AVIF.
             profile: RGB to write in: "srgb", "adobergb", "prophoto", or the file of an ICC profile. "auto" is sRGB, but for
                 scans with a grey profile that 8 bits of sRGB are too coarse for: RGB with the scan's own curve, or Adobe RGB.
             confidence: Picture to write beside, best a PNG: grey, how sure each colour is, white is certain.
@@ -336,7 +339,7 @@ class Colorizer:
 
         order = Order(
             area=self._model.grid_area,
-            saving=Saving(depth, compression),
+            saving=Saving(depth, compression, quality),
             profile=fspath(profile),
             note=self._note(alternative),
             confidence=None if confidence is None else Path(confidence),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -49,6 +50,9 @@ FORMATS: dict[str, Format] = {
 }
 """By the ending of the file's name."""
 
+_WITHIN = {"jpeg": JPEG, "webp": FORMATS[".webp"]}
+"""What the compressions of a TIFF that lose are, as files of their own."""
+
 _OPTIONAL = ("heifsave", "jp2ksave")
 """Which not every libvips has."""
 
@@ -57,6 +61,8 @@ _COMPRESSIONS |= {50001: "webp"}
 """TIFF's numbers for what can hold colour. Other files, and fax, become deflate."""
 
 _PREDICTORS = {1: "none", 2: "horizontal", 3: "float"}
+
+QUALITY_MAX = 100
 
 BIG_BYTES = 3_900_000_000
 """From here on TIFF needs 8 bytes for a place in the file."""
@@ -86,6 +92,8 @@ class Saving:
     """Bits of a channel, or "float"."""
     compression: Compression = "auto"
     """Of TIFF. Not every libvips has "zstd" and "webp"."""
+    quality: int | None = None
+    """Of what loses, from 1 to 100; None is the format's own."""
 
     def __post_init__(self) -> None:
         for name, value, choices in (
@@ -94,6 +102,14 @@ class Saving:
         ):
             if value not in choices:
                 raise ImageError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+        check_quality(self.quality)
+
+
+def check_quality(quality: int | None) -> None:
+    """Raise ImageError if it is none."""
+    is_whole = isinstance(quality, Integral) and not isinstance(quality, bool)
+    if quality is not None and not (is_whole and 1 <= quality <= QUALITY_MAX):
+        raise ImageError(f"quality must be a whole number from 1 to {QUALITY_MAX}, got {quality!r}")
 
 
 @dataclass(frozen=True)
@@ -159,9 +175,12 @@ def saver_options(result: Result) -> dict[str, Any]:
         return _tiff_options(result)
     if form is JPEG and result.size[0] * result.size[1] > _OPTIMIZED_PIXELS:
         del options["optimize_coding"]
+    quality = result.saving.quality
+    if quality is not None and "Q" in options:
+        options["Q"] = int(quality)
     if result.target.suffix.lower() == ".avif":
         options["bitdepth"] = 8 if result.dtype == "uint8" else 12
-    if result.target.suffix.lower() == ".webp" and result.like and _is_lossless(result.like):
+    if result.target.suffix.lower() == ".webp" and quality is None and result.like and _is_lossless(result.like):
         return {"lossless": True, "exact": True}
     return options
 
@@ -199,8 +218,8 @@ def _tiff_options(result: Result) -> dict[str, Any]:
         options["predictor"] = _PREDICTORS.get(numbers.get(317, [1])[0], "none") if kept else "horizontal"
         if options["predictor"] == "float" and result.dtype != "float32":
             options["predictor"] = "horizontal"
-    if compression == "jpeg":
-        options["Q"] = 92
+    if compression in _WITHIN:
+        options["Q"] = int(result.saving.quality or _WITHIN[compression].options["Q"])
     if result.bands == 4 and numbers.get(EXTRA_SAMPLES) == _PREMULTIPLIED:
         options["premultiply"] = True  # libvips has divided by it where it read the page
     if 322 in numbers and 323 in numbers:

@@ -123,6 +123,7 @@ def test_results_are_not_written_over_their_sources(tmp_path: Path, capsys: pyte
         (["image", "a.png", "-o", "b.png", "--format", "tif"], "leave out --format"),
         (["image", "a.png", "--hint", "120,80"], "argument --hint"),
         (["image", "a.png", "--hint", "x,y,red"], "'x,y,red' is not X,Y,COLOR"),
+        (["image", "a.png", "--hint", "1,2,3,red"], "'1,2,3,red' is not X,Y,COLOR"),
         (["image", "a.png", "--hint", "5,5,reddish"], "argument --hint: 'reddish' is not a CSS colour"),
         (["image", "a.png", "--palette", "teal", "--palette", "reddish"], "argument --palette: 'reddish' is not a CSS colour"),
         (["image", "a.png", "--vividness", "much"], "'much' is not a number between 0 and 2"),
@@ -163,6 +164,7 @@ FAILING = [
     (["{photo}", "--out-dir", "{text}/out"], "cannot make the folder"),
     (["{photo}", "-o", "{out}", "--hint", "60,5,red"], "outside the picture of 60 by 40"),
     (["{photo}", "-o", "{out}", "--hint", "nan,5,red"], "outside the picture"),
+    (["{photo}", "-o", "{out}", "--hint", "5,5,60,5,red"], "outside the picture"),
     (["{photo}", "-o", "{out}", "--reference", "{none}"], "cannot read"),
     (["{photo}", "-o", "{out}", "--reference", "{text}"], "not a picture"),
     (["{photo}", "-o", "{out}", "--reference", "{photo}"], "(40, 60)"),
@@ -206,6 +208,49 @@ def test_hints_colour_their_place(tmp_path: Path) -> None:
     hint = f"30,20,lab({lightness:.2f} 15 -12)"
     assert _run("image", source, "-o", hinted, "--hint", hint, "--hint", "5.5,3,rgb(120, 110, 100)") == 0
     assert lab(pixels_of(hinted))[20, 30, 1:] == pytest.approx((15, -12), abs=2)
+
+
+def test_a_hint_of_several_points_is_a_stroke(tmp_path: Path, colorizer: edgecolor.Colorizer) -> None:
+    source, shell, python = _photo(tmp_path / "a.png"), tmp_path / "shell.png", tmp_path / "python.png"
+    assert _run("image", source, "-o", shell, "--hint", "5,5,30,8.5,50,35,rgb(150, 90, 80)") == 0
+    colorizer.image(source, python, hints=[edgecolor.Hint(5, 5, "rgb(150, 90, 80)", path=((30, 8.5), (50, 35)))])
+    assert np.array_equal(pixels_of(shell), pixels_of(python))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_region_is_where_a_mask_is_light(tmp_path: Path, bits: int, channels: int) -> None:
+    source, mask, colour = _photo(tmp_path / "a.png"), tmp_path / "mask.png", tmp_path / "colour.png"
+    inside = np.zeros((40, 60), bool)
+    inside[10:30, 20:] = True
+    light = np.where(inside, 160, 100).astype(np.uint8) if bits == 8 else np.where(inside, 40_000, 25_000).astype(np.uint16)
+    assert cv2.imwrite(str(mask), light if channels == 1 else np.dstack([light] * 3))
+    assert _run("image", source, "-o", colour, "--region", mask) == 0
+    assert _run("image", source, "-o", tmp_path / "whole.png") == 0
+    pixels, gray = pixels_of(colour), scene(40, 60)[..., None]
+    assert (pixels[~inside] == gray[~inside]).all()
+    assert np.array_equal(pixels[inside], pixels_of(tmp_path / "whole.png")[inside])
+
+
+def test_a_mask_that_cannot_be_used_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, other = _photo(tmp_path / "a.png"), tmp_path / "other.png"
+    assert cv2.imwrite(str(other), np.zeros((20, 30), np.uint8))
+    for mask, words in ((tmp_path / "none.png", "cannot read"), (other, "(40, 60), got bool (20, 30)")):
+        assert _run("image", source, "-o", tmp_path / "colour.png", "--region", mask) == 1
+        assert words in _error(capsys)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "other.png"]
+
+
+def test_the_quality_of_a_jpeg_can_be_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = _photo(tmp_path / "a.png")
+    sizes = []
+    for chosen in ([], ["--quality", "92"], ["--quality", "40"]):
+        assert _run("image", source, "-o", tmp_path / "colour.jpg", *chosen) == 0
+        sizes.append((tmp_path / "colour.jpg").stat().st_size)
+    assert sizes[0] == sizes[1] > 1.2 * sizes[2]
+    for wrong in ("0", "101", "best"):
+        assert _run("image", source, "--quality", wrong) == 2
+        assert f"{wrong!r} is not a whole number from 1 to 100" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -273,7 +318,7 @@ def test_a_large_photograph_is_explained_from_means_of_its_pixels(
     figures = []
     for pixels in (16_000_000, 40_000):
         monkeypatch.setattr(_cli, "_EXPLAINED_PIXELS", pixels)
-        hint = ["--hint", "395,260,#c03020"]
+        hint = ["--hint", "300,200,395,260,#c03020"]
         assert _run("explain", PHOTOS / "cat.jpg", "-o", tmp_path / "report.png", "--json", "--model", "tiny", *hint) == 0
         figures.append(json.loads(capsys.readouterr().out))
     for name, share in figures[0].items():

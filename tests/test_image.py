@@ -161,6 +161,8 @@ def test_a_webp_that_lost_nothing_loses_nothing(colorizer: Colorizer, tmp_path: 
     result = _pixels(tmp_path / "colour.webp")
     assert np.array_equal(result, _pixels(tmp_path / "colour.png"))
     assert_lightness_kept(result[..., :3], _grey())
+    colorizer.image(source, tmp_path / "lossy.webp", quality=80)  # asked for
+    assert not is_lossless_webp(io.BytesIO((tmp_path / "lossy.webp").read_bytes()))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])

@@ -443,6 +443,10 @@ def test_a_thumbnail_beside_a_tiled_page_makes_no_pyramid(colorizer: Colorizer, 
         ({"compression": "jpeg", "depth": "16"}, "jpeg compression holds 8 bits only"),
         ({"profile": "none.icc"}, "cannot read the profile none.icc"),
         ({"vividness": 3}, "got 3"),
+        ({"quality": 0}, "quality must be a whole number from 1 to 100, got 0"),
+        ({"quality": 101}, "quality must be a whole number from 1 to 100, got 101"),
+        ({"quality": 90.5}, "got 90.5"),
+        ({"quality": True}, "got True"),
     ],
 )
 def test_options_that_make_no_sense_are_named(
@@ -452,6 +456,32 @@ def test_options_that_make_no_sense_are_named(
     with pytest.raises((ImageError, SourceError), match=re.escape(words)):
         colorizer.image(source, tmp_path / "b.tif", **options)
     _only(tmp_path, "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("b.jpg", {}), ("b.webp", {}), ("b.avif", {}), ("b.tif", {"compression": "jpeg"})]
+)
+def test_quality_is_chosen_where_something_is_lost(
+    colorizer: Colorizer, tmp_path: Path, name: str, options: dict[str, Any]
+) -> None:
+    source, target = _save(tmp_path / "a.tif", scene(300, 400)), tmp_path / name
+    sizes = []
+    for quality in (None, 30, 99):
+        colorizer.image(source, target, quality=quality, **options)
+        sizes.append(target.stat().st_size)
+    assert 1.3 * sizes[1] < sizes[0] < sizes[2] / 1.1
+    assert _pixels(target).shape == (300, 400, 3)
+
+
+@pytest.mark.parametrize("name", ["b.png", "b.tif"])
+def test_what_loses_nothing_does_not_with_a_quality(colorizer: Colorizer, tmp_path: Path, name: str) -> None:
+    source, target = _save(tmp_path / "a.tif", _grey("uint16"), compression="lzw"), tmp_path / name
+    contents = []
+    for quality in (None, 30):
+        colorizer.image(source, target, quality=quality)
+        contents.append(_pixels(target))
+    assert np.array_equal(contents[0], contents[1])
+    assert contents[0].dtype == np.uint16
 
 
 def test_a_depth_the_format_lacks_is_named(colorizer: Colorizer, tmp_path: Path) -> None:
