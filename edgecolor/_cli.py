@@ -31,7 +31,7 @@ from edgecolor._hints import check_hints, css_ab, hint_points, palette_weights
 from edgecolor._models import ModelName, Precision, find_model, registry
 from edgecolor._plans import Asked, plans_folder, write_options
 from edgecolor._source import open_source, read_page, read_picture
-from edgecolor._target import check_target, write_picture
+from edgecolor._target import check_target, identity, write_picture
 
 _MODEL_HELP = "(default: auto, which is lite)"
 _EXPLAINED_PIXELS = 16_000_000
@@ -42,6 +42,7 @@ _ENGINE_HELP = "default: auto, which is TensorRT where it is installed and has a
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command."""
+    _open_closed_streams()
     with suppress(AttributeError):  # a name that the terminal cannot show is shown as well as it can
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     options = parser().parse_args(arguments)
@@ -53,10 +54,12 @@ def main(arguments: list[str] | None = None) -> None:
         _complain(error)
         status = 1
     except BrokenPipeError:  # whoever was reading has seen enough
-        status = _without_output(0)
+        _close(sys.stdout)
+        status = 0
     except OSError as error:
-        _complain(f"cannot write to the standard output: {error.strerror}" if error.errno == errno.ENOSPC else error)
-        status = _without_output(1)
+        _complain(_said_of(error))
+        _close(sys.stdout)
+        status = 1
     except MemoryError as error:
         _complain(f"there is not enough memory ({error or 'for what was asked'}); end other programs, or take a larger machine")
         status = 1
@@ -87,11 +90,32 @@ def _told_to_end() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _without_output(status: int) -> int:
-    """Let nothing more be written, which would fail once more at the end; and the status."""
+def _open_closed_streams() -> None:
+    """Let standard streams that were closed lead nowhere, or the next file that is opened would be taken for one."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the first descriptor that is free
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  # open till the end
+
+
+def _close(stream: Any) -> None:
+    """Let nothing more be written, which would fail once more at the end."""
     with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return status
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _said_of(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return f"cannot write to the standard output: {error.strerror}"
+    try:
+        os.getcwd()  # noqa: PTH109  # Path has none that fails alone
+    except FileNotFoundError:
+        return "the folder that edgecolor was started in is gone; go to another"
+    return str(error)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -314,6 +338,8 @@ def _explain(options: argparse.Namespace) -> int:
         raise SourceError(f"{str(options.source)!r} is the name of no photograph")
     target = options.out or options.source.with_name(f"{options.source.stem}-explained.png")
     check_target(options.source, target)
+    if options.reference is not None and identity(target) == identity(options.reference):
+        options.usage_error(f"the report would be written over {options.reference}, the reference; give another name with -o")
     colorizer = _open(options)
     pages = open_source(options.source).pages
     if len(pages) > 1:
@@ -454,4 +480,7 @@ def _loaded(module: str) -> str | None:
 
 
 def _complain(error: Exception | str) -> None:
-    print(f"edgecolor: {' '.join(str(error).split())}", file=sys.stderr)
+    try:
+        print(f"edgecolor: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # that nobody listens must not stop the work
+        _close(sys.stderr)

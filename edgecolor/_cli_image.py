@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import IO, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ import numpy.typing as npt
 from edgecolor._colorizer import ALTERNATIVES_MAX
 from edgecolor._detail import Detail
 from edgecolor._errors import ImageError, SourceError
-from edgecolor._files import make_folder
+from edgecolor._files import is_stream, make_folder
 from edgecolor._formats import FORMATS, QUALITY_MAX, Compression, Depth
 from edgecolor._icc import ProfileName, rgb_profile, rgb_space
 from edgecolor._source import Picture, read_picture
@@ -265,14 +265,16 @@ def _planned(options: argparse.Namespace) -> tuple[list[_Job], list[tuple[Path, 
 
 def _check_places(options: argparse.Namespace, jobs: list[_Job]) -> None:
     """Refuse what would be written twice, or over a photograph."""
-    sources = {identity(job.source): job.source for job in jobs}
+    wishes = {identity(path): path for path in (options.reference, options.region) if path is not None}
+    sources = wishes | {identity(job.source): job.source for job in jobs}
     taken: dict[str, int] = {}
     for number, job in enumerate(jobs):
         other = sources.get(identity(job.target), job.source)
         if other != job.source:  # the library refuses its own source
-            options.usage_error(f"{job.source} would be written over {other}, another of the photographs; use --out-dir")
+            what = "which is read, too; give" if identity(other) in wishes else "another of the photographs; use --out-dir, or"
+            options.usage_error(f"{job.source} would be written over {other}, {what} another name")
         if job.confidence is not None and (same := sources.get(identity(job.confidence))):
-            options.usage_error(f"--confidence {job.confidence} is {same}, a photograph to be read; give another name")
+            options.usage_error(f"--confidence {job.confidence} is {same}, a picture to be read; give another name")
         for path in filter(None, (job.target, job.confidence)):
             first = taken.setdefault(os.path.realpath(path), number)
             if first != number:
@@ -347,8 +349,11 @@ def _job(given: Path, source: Path, place: Path, options: argparse.Namespace) ->
 @contextmanager
 def _appended(path: Path) -> Iterator[Callable[[Record], None]]:
     """A function that adds a line to a file."""
+    if is_stream(path) and not path.is_char_device():  # the terminal and /dev/null may be written to
+        raise SourceError(f"cannot write {path}: it is a pipe or device; give the name of a file")
     try:
         file = path.open("a", encoding="utf-8")
+        _end_line(path, file)
     except OSError as error:
         raise SourceError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -363,6 +368,16 @@ def _appended(path: Path) -> Iterator[Callable[[Record], None]]:
     finally:
         with suppress(OSError):  # what could not be written has been said
             file.close()
+
+
+def _end_line(path: Path, file: IO[str]) -> None:
+    """End a line that a run could not finish, as on a full disk."""
+    if not path.is_file() or not path.stat().st_size:
+        return
+    with path.open("rb") as before:
+        before.seek(-1, os.SEEK_END)
+        if before.read() != b"\n":
+            file.write("\n")
 
 
 class _Bars:

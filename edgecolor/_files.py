@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,6 +36,10 @@ def whole_file(target: Path) -> Iterator[Path]:
     """
     if not target.name:
         raise SourceError(f"cannot write {str(target)!r}: it names no file")
+    if target.is_dir():  # said before the work, not after it
+        raise SourceError(f"cannot write {target}: {os.strerror(errno.EISDIR)}")
+    if is_stream(target):  # the file would take its place
+        raise SourceError(f"cannot write {target}: it is a pipe or device; give the name of a file")
     partial = target.with_name(f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]}.partial{target.suffix}")
     try:
         with _held(partial, target) as held:
@@ -50,6 +56,15 @@ def whole_file(target: Path) -> Iterator[Path]:
         raise
     except OSError as error:
         raise SourceError(f"cannot write {target}: {error.strerror or error}") from error
+
+
+def is_stream(path: Path) -> bool:
+    """Whether it is there, but neither a file nor a folder: it may be waited for, or never end."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # said when it is opened
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 @contextmanager

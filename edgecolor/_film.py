@@ -54,6 +54,9 @@ def opened(source: Path) -> InputContainer:
         kinds = ", ".join(sorted({stream.type for stream in film.streams})) or "nothing"
         film.close()
         raise SourceError(f"{source} has no video track; edgecolor colours films, it holds {kinds}")
+    if pictures_of(film).codec_context is None:
+        film.close()
+        raise SourceError(f"{source} is a film in a codec that this FFmpeg does not know; convert it first, to H.264 or FFV1")
     pictures_of(film).thread_type = "AUTO"
     return film
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from edgecolor._chroma import RgbSpace
 from edgecolor._color import lightness_to_luminance, srgb_to_linear
 from edgecolor._errors import ImageError, SourceError
+from edgecolor._files import is_stream
 from edgecolor._luma import Tone, tone_of
 
 ProfileName = Literal["auto", "srgb", "adobergb", "prophoto"]
@@ -26,6 +27,9 @@ Floats = npt.NDArray[np.float64]
 
 _DAMAGE = (KeyError, IndexError, struct.error, ValueError, ZeroDivisionError)
 """What reading a damaged profile raises."""
+
+_PROFILE_BYTES_MAX = 64 << 20
+"""Those of printers have a few million."""
 
 _D50 = np.array([0.9642, 1.0, 0.8249])
 
@@ -92,11 +96,17 @@ def rgb_profile(name: str) -> bytes:
     if name in _NAMED:
         label, gamma = _NAMED[name]
         return _built(label, name, _tag(b"curv", struct.pack(">IH", 1, gamma)))
+    names = ", ".join(get_args(ProfileName))
+    if is_stream(Path(name)):
+        raise SourceError(f"cannot read the profile {name}: it is a pipe or device; give a file, or {names}")
     try:
-        return Path(name).read_bytes()
+        with Path(name).open("rb") as file:
+            profile = file.read(_PROFILE_BYTES_MAX + 1)
     except OSError as error:
-        names = ", ".join(get_args(ProfileName))
         raise SourceError(f"cannot read the profile {name}: {error.strerror or error}; give a file, or {names}") from error
+    if len(profile) > _PROFILE_BYTES_MAX:
+        raise ImageError(f"{name} is no ICC profile: it has more than {_PROFILE_BYTES_MAX >> 20} MB")
+    return profile
 
 
 def rgb_space(profile: bytes) -> RgbSpace:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import numpy.typing as npt
 from edgecolor._bitmap import BitmapError, open_bitmap, what_is_foreign
 from edgecolor._color import linear_to_srgb
 from edgecolor._errors import ImageError, SourceError
-from edgecolor._files import reading
+from edgecolor._files import is_stream, reading
 from edgecolor._grid import upright
 from edgecolor._icc import grey_tone, kind
 from edgecolor._jpeg import views_of_jpeg
@@ -337,7 +336,7 @@ def open_source(path: Path) -> Source:
         ImageError: It is no picture, or is damaged.
     """
     load_vips()
-    if _is_stream(path):  # which would be waited for
+    if is_stream(path):
         raise SourceError(f"cannot read {path}: it is a pipe or device; write what comes out of it to a file first")
     with reading(path), path.open("rb") as file:
         if not file.read(1):
@@ -424,15 +423,6 @@ def _named(name: str) -> Iterator[None]:
                 f"{name} is packed with {packing}, which this libvips cannot read; convert it to deflate"
             ) from error
         raise ImageError(f"{name} is not a picture that can be read, or is damaged: {why}") from error
-
-
-def _is_stream(path: Path) -> bool:
-    """Whether it is there, but neither a file nor a folder."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:  # said when it is opened
-        return False
-    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def _directories(path: Path, file: IO[bytes]) -> list[Tags]:

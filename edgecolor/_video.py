@@ -30,7 +30,7 @@ from edgecolor._ffmpeg import (
     planes_of,
     tags_of,
 )
-from edgecolor._files import whole_file
+from edgecolor._files import is_stream, whole_file
 from edgecolor._film import decoded, first_frame, going_back, opened, packets_of, pictures_of
 from edgecolor._planes import Coding, Plane, Planes
 from edgecolor._tracks import Copies, add_copies, copy_tags, lasting
@@ -94,6 +94,8 @@ def color_film(  # noqa: PLR0913  # what the user may choose
     """Colour a film file into another; see ``Colorizer.video``."""
     source, target = Path(source), Path(target)
     check_apart(source, target)
+    if is_stream(source):  # a film is read twice
+        raise SourceError(f"cannot read {source}: it is a pipe or device; write what comes out of it to a file first")
     first = first_frame(source)
     with ExitStack() as stack:
         film = stack.enter_context(opened(source))

@@ -897,6 +897,74 @@ def test_a_full_output_is_one_line(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "edgecolor: cannot write to the standard output: No space left on device\n")
 
 
+@pytest.mark.parametrize("end", ["2>&-", ">&- 2>&- <&-", "2> >(true)", pytest.param("2> /dev/full", id="full")])
+def test_that_nobody_listens_to_the_complaints_stops_no_work(tmp_path: Path, end: str) -> None:
+    for name in ("b", "d"):
+        _photo(tmp_path / "in" / f"{name}.png")
+    for name in ("a", "c"):
+        (tmp_path / "in" / f"{name}.png").write_text("no picture")
+    line = f"{sys.executable} -m edgecolor image in --out-dir out --model tiny --report report.jsonl {end}"
+    assert _bash(line, tmp_path).returncode == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["b.png", "d.png"]
+    assert len((tmp_path / "report.jsonl").read_text().splitlines()) == 4
+
+
+def test_a_closed_output_is_no_error(tmp_path: Path) -> None:
+    _photo(tmp_path / "a.png")
+    done = _bash(f"{sys.executable} -m edgecolor explain a.png -o report.png --model tiny >&-", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert pixels_of(tmp_path / "report.png").shape[2] == 3
+
+
+def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
+    line = f"mkdir gone; cd gone; rmdir ../gone; {sys.executable} -m edgecolor image {PHOTOS / 'cat.jpg'} -o colour.png"
+    done = _bash(line, tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "edgecolor: the folder that edgecolor was started in is gone; go to another"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["image", "a.png", "-o", "reference.png", "--reference", "reference.png"], 2),
+        (["image", "a.png", "-o", "colour.png", "--region", "mask.png", "--confidence", "mask.png"], 2),
+        (["image", "a.png", "-o", "mask.png", "--region", "mask.png"], 2),
+        (["image", "a.png", "-o", "colour.png", "--reference", "reference.png", "--report", "reference.png"], 2),
+        (["explain", "a.png", "-o", "reference.png", "--reference", "reference.png"], 2),
+        (["image", "a.png", "-o", "folder.png"], 1),
+        (["image", "a.png", "-o", "pipe.png"], 1),
+        (["image", "a.png", "-o", "colour.png", "--report", "pipe.png"], 1),
+        (["image", "a.png", "-o", "colour.png", "--profile", "pipe.png"], 1),
+        (["image", "a.png", "-o", "colour.png", "--profile", "/dev/zero"], 1),
+        (["video", "pipe.png", "-o", "colour.mkv"], 1),
+    ],
+)
+def test_no_other_file_is_written_over_and_no_pipe_waited_for(
+    tmp_path: Path, arguments: list[str], status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _photo(Path("a.png"))
+    cv2.imwrite("reference.png", np.dstack([scene(40, 60)] * 3))
+    cv2.imwrite("mask.png", np.full((40, 60), 255, np.uint8))
+    Path("folder.png").mkdir()
+    os.mkfifo("pipe.png")
+    before = {path: path.is_file() and path.read_bytes() for path in Path().iterdir()}
+    assert _run(*arguments, "--model", "tiny") == status
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    assert any(words in err for words in ("reference", "mask.png", "Is a directory", "it is a pipe or device"))
+    assert {path: path.is_file() and path.read_bytes() for path in Path().iterdir()} == before
+
+
+def test_a_line_that_a_report_lacks_the_end_of_is_ended(tmp_path: Path) -> None:
+    report = tmp_path / "report.jsonl"
+    report.write_text('{"source": "b.p')
+    assert _run("image", _photo(tmp_path / "a.png"), "-o", tmp_path / "colour.png", "--report", report) == 0
+    first, second = report.read_text().splitlines()
+    assert first == '{"source": "b.p'
+    assert json.loads(second)["status"] == "coloured"
+
+
 def test_a_name_that_cannot_be_shown_is_no_error(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "in.png"), scene(30, 40))
     name = os.fsdecode(b"caf\xe9.png")

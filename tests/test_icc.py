@@ -81,6 +81,13 @@ def test_a_curve_that_does_not_rise_is_named(curve: bytes) -> None:
         grey_tone(_grey(curve), 256)
 
 
+def test_what_is_too_large_for_a_profile_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "large.icc").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ImageError, match=r"large\.icc is no ICC profile: it has more than 64 MB"):
+        rgb_profile(str(tmp_path / "large.icc"))
+
+
 def test_outside_a_region_a_scan_keeps_its_greys_in_the_codes_of_the_profile(tmp_path: Path) -> None:
     import pyvips
 

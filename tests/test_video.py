@@ -435,6 +435,16 @@ def test_a_cut_off_film_is_named(tmp_path: Path, name: str, codec: str, options:
     assert not (tmp_path / "cut.mp4").exists()
 
 
+def test_a_codec_that_ffmpeg_does_not_know_is_named(tmp_path: Path) -> None:
+    source = write_film(tmp_path / "in.mkv", moving_scene(5), codec="ffv1")
+    content = source.read_bytes()
+    assert content.count(b"V_FFV1") == 1
+    source.write_bytes(content.replace(b"V_FFV1", b"V_FFX9"))
+    with pytest.raises(SourceError, match=r"in\.mkv is a film in a codec that this FFmpeg does not know; convert it"):
+        fake_colorizer().video(source, tmp_path / "out.mkv")
+    assert not (tmp_path / "out.mkv").exists()
+
+
 def _damaged(source: Path, number: int, damage: Callable[[bytearray], None]) -> Path:
     """The same film with one packet damaged where it lies."""
     with av.open(str(source)) as film:
