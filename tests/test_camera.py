@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -14,7 +15,7 @@ from clips import frames_of, moving_scene, plane_of, write_film
 from fakes import Picture, fake_colorizer, scene
 
 import edgecolor
-from edgecolor import ImageError, SourceError
+from edgecolor import ImageError, SourceError, _capture
 from edgecolor._camera import Camera
 from edgecolor._capture import Frame, Frames, Wish, csi_pipeline
 from edgecolor._planes import Coding
@@ -56,6 +57,17 @@ def test_a_folder_gives_its_pictures_in_order(tmp_path: Path) -> None:
         for number, frame in enumerate(frames):
             assert np.array_equal(frame.grey, scene(48, 64, seed=number))
     assert number == 2
+
+
+def test_the_pictures_of_a_folder_come_in_order_whatever_order_it_lists_them_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, name in enumerate(("a.png", "b.PNG", "c.png")):
+        (tmp_path / name).write_bytes(cv2.imencode(".png", scene(48, 64, seed=number))[1].tobytes())
+    listed = sorted(tmp_path.iterdir(), reverse=True)
+    monkeypatch.setattr(Path, "iterdir", lambda _: iter(listed))
+    for frame, number in zip(_capture.folder(tmp_path), range(3), strict=True):
+        assert np.array_equal(frame.grey, scene(48, 64, seed=number))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
@@ -321,6 +333,24 @@ def test_a_stalled_network_stream_is_lost_not_waited_for(transport_stream: bytes
         assert f"lost {server.address}" in caplog.text
         assert frames.reconnects == 0, "it was not found again"
     server.done.set()
+
+
+@pytest.mark.parametrize(
+    ("address", "way"), [("rtsp://127.0.0.1/a", "tcp"), ("rtsps://127.0.0.1/a", "tcp"), ("http://127.0.0.1/a", None)]
+)
+def test_rtsp_comes_over_tcp(address: str, way: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of UDP every lost packet would be a torn frame."""
+    asked: dict[str, Any] = {}
+
+    def opened(_: str, **given: Any) -> None:
+        asked.update(given)
+        raise SourceError("enough")
+
+    monkeypatch.setattr(_capture, "ffmpeg", lambda: SimpleNamespace(open=opened))
+    with pytest.raises(SourceError, match="enough"):
+        next(_capture.network(address, 2.5))
+    assert asked["options"].get("rtsp_transport") == way
+    assert asked["timeout"] == 2.5
 
 
 # V4L2, with OpenCV's capture replaced: what was run on hardware is said in docs/video.md

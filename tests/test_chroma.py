@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import threading
+import time
+
 import cv2
 import numpy as np
 import pytest
@@ -165,3 +168,19 @@ def test_even_chroma_stays_even() -> None:
     field = guide(cells, lightness, (1000, 750))
     assert np.abs(field.coefficients - np.array([0, 25, 0, -12])).max() < 1e-3
     assert field.size == (1000, 750)
+
+
+def test_after_a_failure_of_the_caller_s_strip_no_further_one_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another thread's strip fails the caller still works through the rest before it is told."""
+    monkeypatch.setattr(_chroma, "_STRIP_PIXELS", 1)
+    begun: list[int] = []
+
+    def work(start: int, _: int) -> None:
+        begun.append(start)
+        if threading.current_thread() is threading.main_thread():
+            raise MemoryError
+        time.sleep(0.02)
+
+    with pytest.raises(MemoryError):
+        in_strips((200, 1), work)
+    assert len(begun) < 100

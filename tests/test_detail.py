@@ -141,6 +141,12 @@ def test_auto_looks_once_at_a_snapshot_and_closer_at_more(tmp_path: Path) -> Non
     assert looks[1] > 1
 
 
+@pytest.mark.parametrize(("closer", "chosen"), [(0.62, 1), (0.64, 1), (0.66, 2)])
+def test_auto_wants_to_be_visibly_surer(closer: float, chosen: int) -> None:
+    judge = _Judge(0.6, closer, 0.5)
+    assert look(judge, judge.planes_of, (2, 4), "auto")[0] == chosen
+
+
 # Tiles
 
 

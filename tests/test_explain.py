@@ -5,8 +5,8 @@ import pytest
 from fakes import Picture, fake_colorizer, mean_error, scene, tripled, two_peaks
 
 import edgecolor
-from edgecolor._color import ab_bins, compress_chroma, decode_bins
-from edgecolor._explain import GUESS, SURE, alternative_chroma, report, report_figures
+from edgecolor._color import ab_bins, compress_chroma, decode_bins, delta_e00
+from edgecolor._explain import GUESS, SURE, alternative_chroma, report, report_figures, shifted_confidence
 
 FIGURES = {"mean_confidence", "share_sure", "share_between", "share_guess", "sure_from", "guess_below"}
 
@@ -135,3 +135,16 @@ def test_alternatives_of_a_photograph_differ(colorizer: edgecolor.Colorizer, gre
     first, second = answer.alternatives(2)
     assert mean_error(first, second) > 0.5
     assert mean_error(first, answer.image) > 0.5
+
+
+@pytest.mark.parametrize(("away", "holds"), [(9.0, True), (11.0, False)])
+def test_a_colour_is_right_within_10(away: float, holds: bool) -> None:  # noqa: FBT001  # a parameter of the test
+    """All of the distribution is one colour: one within CIEDE2000 10 of it is as sure as it, one beyond is not."""
+    own = ab_bins()[np.square(ab_bins() - np.array([20, 10])).sum(-1).argmin()].astype(np.float64)
+    steps = own * np.linspace(1, 4, 3001)[:, None]
+    distance = delta_e00(np.array([60, *own]), np.insert(steps, 0, 60, axis=1))
+    given = steps[np.abs(distance - away).argmin()]
+    cells = [np.tile(ab.astype(np.float32), (8, 8, 1)) for ab in (own, given)]
+    sure, light = np.full((8, 8), 0.5, np.float32), np.full((8, 8), 60, np.float32)
+    shifted = shifted_confidence(sure, _certain((20, 10)), light, *cells)
+    assert (shifted > 0.4).all() if holds else (shifted < 0.1).all()

@@ -6,6 +6,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from fakes import run_python
 
 from edgecolor import SourceError
 from edgecolor._files import BusyError, whole_file
@@ -93,3 +94,16 @@ def test_what_a_killed_run_left_is_used_up(tmp_path: Path) -> None:
         again.write_text("whole")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
     assert (tmp_path / "a.png").read_text() == "whole"
+
+
+def test_what_a_killed_process_left_is_used_up_by_another(tmp_path: Path) -> None:
+    code = (
+        "import os; from pathlib import Path; from edgecolor._files import whole_file\n"
+        "with whole_file(Path('a.png')) as partial:\n    partial.write_text('half'); os._exit(9)"
+    )
+    for _ in range(2):
+        assert run_python("-c", code, home=tmp_path).returncode == 9
+        assert len(list(tmp_path.iterdir())) == 1
+    with whole_file(tmp_path / "a.png") as partial:
+        partial.write_text("whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]

@@ -238,7 +238,7 @@ def test_the_hinted_pixel_takes_the_hinted_colour(
 def test_hints_work_at_any_depth(colorizer: edgecolor.Colorizer, greys: dict[str, Picture], dtype: str) -> None:
     gray = as_type(greys["coffee"] / 255, dtype)
     hints = [_in_gamut(gray, 100, 100, HUES[0]), _in_gamut(gray, 300, 150, HUES[2])]
-    assert _errors(colorizer.predict(gray, hints=hints).image, hints).max() < 1
+    assert _errors(colorizer.predict(gray, hints=hints).image, hints).max() < 0.01
 
 
 def test_a_stroke_colours_along_its_way(colorizer: edgecolor.Colorizer, greys: dict[str, Picture]) -> None:
@@ -255,7 +255,7 @@ def test_a_stroke_colours_along_its_way(colorizer: edgecolor.Colorizer, greys: d
 def test_a_hint_in_a_single_pixel(colorizer: edgecolor.Colorizer) -> None:
     gray = np.array([[128]], np.uint8)
     hint = _in_gamut(gray, 0, 0, HUES[0])
-    assert _errors(colorizer.predict(gray, hints=[hint]).image, [hint]).max() < 2
+    assert _errors(colorizer.predict(gray, hints=[hint]).image, [hint]).max() < 0.5
 
 
 def test_hinted_colours_stay_as_given_at_any_vividness(colorizer: edgecolor.Colorizer, greys: dict[str, Picture]) -> None:
@@ -412,3 +412,22 @@ def test_a_colour_that_cannot_be_seen_is_named() -> None:
 def test_palettes_of_another_kind_are_errors(palette: Any) -> None:
     with pytest.raises(ImageError, match="a palette is"):
         palette_weights(palette)
+
+
+@pytest.mark.parametrize("size", [(300, 1200), (1200, 300)])
+def test_without_a_radius_it_is_a_hundredth_of_the_shorter_side(size: tuple[int, int]) -> None:
+    grid = size[0] * 4 // 5, size[1] * 4 // 5
+    usual, named = (hint_planes([Hint(150, 150, "red", radius=radius)], size, grid)[2] for radius in (None, 3.0))
+    assert np.array_equal(usual, named)
+
+
+@pytest.mark.parametrize("finer", [2, 4])
+def test_a_pin_reaches_as_far_on_a_finer_grid(finer: int) -> None:
+    luma, hint = read_luma(scene(*SIZE, dtype="float32")), Hint(100, 60, "teal")
+    reached = []
+    for number in (1, finer):
+        field = ChromaField(np.zeros((number * GRID[0], number * GRID[1], 4), np.float32), SIZE)
+        pinned = pin(field, [hint], luma.at([(100, 60)]), number)
+        reached.append([pinned.at(x, y)[1] / pinned.at(100, 60)[1] for x, y in ((105, 60), (95, 60), (100, 65), (100, 55))])
+    assert reached[1] == pytest.approx(reached[0], abs=0.05)
+    assert min(reached[0]) > 0.2

@@ -109,3 +109,13 @@ def test_a_region_of_a_colour_page_takes_srgb(tmp_path: Path) -> None:
     pyvips.Image.new_from_array(np.dstack([scene(40, 60)] * 3)).write_to_file(str(tmp_path / "a.tif"))
     with pytest.raises(ImageError, match=r"a region keeps the colours of .*a\.tif"):
         fake_colorizer().image(tmp_path / "a.tif", tmp_path / "b.tif", region=np.ones((40, 60), bool), profile="adobergb")
+
+
+def test_a_profile_with_three_curves_is_refused() -> None:
+    profile = bytearray(rgb_profile("adobergb"))
+    for index in range(struct.unpack_from(">I", profile, 128)[0]):
+        name, place, _ = struct.unpack_from(">4sII", profile, 132 + 12 * index)
+        if name == b"bTRC":
+            struct.pack_into(">H", profile, place + 12, 461)
+    with pytest.raises(ImageError, match="must have one curve for red, green and blue, this one has three"):
+        rgb_space(bytes(profile))

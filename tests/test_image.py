@@ -230,6 +230,17 @@ def test_what_this_libvips_cannot_write_is_named(colorizer: Colorizer, tmp_path:
     _only(tmp_path, "plain.png")
 
 
+@pytest.mark.parametrize(("dtype", "bits"), [("uint8", 8), ("uint16", 12)])
+def test_avif_holds_12_of_16_bits(colorizer: Colorizer, tmp_path: Path, dtype: str, bits: int) -> None:
+    colorizer.image(_save(tmp_path / "a.png", _grey(dtype)), tmp_path / "b.avif")
+    assert _load(tmp_path / "b.avif").get("bits-per-sample" if bits == 12 else "heif-bitdepth") == bits
+
+
+def test_jpeg_keeps_every_pixel_s_colour(colorizer: Colorizer, tmp_path: Path) -> None:
+    colorizer.image(_save(tmp_path / "a.png", _grey()), tmp_path / "b.jpg")
+    assert _load(tmp_path / "b.jpg").get("jpeg-chroma-subsample") == "4:4:4"
+
+
 # Profiles
 
 

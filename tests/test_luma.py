@@ -135,3 +135,9 @@ def test_every_code_has_its_own_lightness() -> None:
     assert (np.diff(luminance[0]) > 0).all()
     assert luminance[0, [0, -1]].tolist() == [0, 1]
     assert 116 * root.astype(np.float64) - 16 == pytest.approx(lab(as_unit(codes))[..., 0], abs=1e-4)
+
+
+@pytest.mark.parametrize("value", [-0.001, 1.001])
+def test_floats_may_overshoot_by_no_more_than_rounding(value: float) -> None:
+    with pytest.raises(ImageError, match="a float picture must lie in"):
+        read_luma(_floats(value))

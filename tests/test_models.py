@@ -145,3 +145,14 @@ def test_a_missing_registry_is_an_integrity_error(folder: Path) -> None:
     (folder / "models.toml").unlink()
     with pytest.raises(ModelIntegrityError, match=r"models\.toml.*reinstall"):
         find_model()
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 31, 63])
+def test_every_digit_of_a_hash_counts(tmp_path: Path, place: int) -> None:
+    path = tmp_path / "a.onnx"
+    path.write_bytes(b"weights")
+    digits = list(hashlib.sha256(b"weights").hexdigest())
+    assert ShippedFile(path, "".join(digits)).read() == b"weights"
+    digits[place] = "0" if digits[place] != "0" else "1"
+    with pytest.raises(ModelIntegrityError, match="is damaged: its SHA-256 is"):
+        ShippedFile(path, "".join(digits)).read()

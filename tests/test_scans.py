@@ -26,11 +26,13 @@ import pytest
 from fakes import (
     PHOTOS,
     REPOSITORY,
+    FakeEngine,
     Picture,
     as_type,
     as_unit,
     assert_lightness_kept,
     fake_colorizer,
+    fake_model,
     lab,
     run_python,
     scene,
@@ -636,6 +638,50 @@ def test_float_colours_and_alpha_have_each_their_scale(
     assert result[..., 3] == pytest.approx(alpha, abs=1e-6)
 
 
+def test_a_result_too_large_for_4_bytes_of_place_is_a_bigtiff(
+    colorizer: Colorizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = _save(tmp_path / "a.tif", _grey())
+    for limit, magic in ((3 * HEIGHT * WIDTH * 2, b"II*\0"), (3 * HEIGHT * WIDTH, b"II+\0")):
+        monkeypatch.setattr(_image, "BIG_BYTES", limit)
+        colorizer.image(source, tmp_path / "b.tif")
+        assert (tmp_path / "b.tif").read_bytes()[:4] == magic
+
+
+@pytest.mark.parametrize("subifd", [False, True])
+def test_a_pyramid_of_an_odd_width_stays_one(colorizer: Colorizer, tmp_path: Path, subifd: bool) -> None:  # noqa: FBT001
+    tile: dict[str, Any] = {"tile": True, "tile_width": 128, "tile_height": 64, "pyramid": True, "subifd": subifd}
+    source = _save(tmp_path / "a.tif", scene(601, 701), compression="deflate", **tile)
+    colorizer.image(source, tmp_path / "b.tif")
+    before, after = _directories(source), _directories(tmp_path / "b.tif")
+    assert len(after) == len(before)
+    assert [330 in tags for tags in after] == [330 in tags for tags in before]
+    assert subifd == (330 in after[0])
+
+
+@pytest.mark.parametrize("predictor", ["none", "horizontal"])
+def test_the_predictor_of_a_tiff_stays(colorizer: Colorizer, tmp_path: Path, predictor: str) -> None:
+    source = _save(tmp_path / "a.tif", _grey(), compression="lzw", predictor=predictor)
+    colorizer.image(source, tmp_path / "b.tif")
+    before, after = (_directories(path)[0].get(317) for path in (source, tmp_path / "b.tif"))
+    assert (after.numbers if after else [1]) == (before.numbers if before else [1])
+
+
+def test_what_is_newly_compressed_is_predicted_from_its_neighbour(colorizer: Colorizer, tmp_path: Path) -> None:
+    """Photographs become a quarter smaller by it."""
+    colorizer.image(_save(tmp_path / "a.png", _grey()), tmp_path / "b.tif")
+    (tags,) = _directories(tmp_path / "b.tif")
+    assert (tags[259].numbers, tags[317].numbers) == ([8], [2])
+
+
+def test_rows_of_a_plain_tiff_can_be_mapped(colorizer: Colorizer, tmp_path: Path) -> None:
+    for length in range(4):  # of the words before them
+        source = _save(tmp_path / "a.tif", _grey(), {"image-description": "x" * length}, compression="none")
+        colorizer.image(source, tmp_path / "b.tif")
+        first_row = _pixels(tmp_path / "b.tif")[0].tobytes()
+        assert (tmp_path / "b.tif").read_bytes().index(first_row) % 16 == 0
+
+
 # Profiles
 
 
@@ -1227,6 +1273,20 @@ def test_a_note_goes_into_a_packet_once() -> None:
     assert noted_xmp(b"not RDF", "note") == b"not RDF"
 
 
+def test_a_tag_that_is_too_long_for_exif_costs_no_other(colorizer: Colorizer, tmp_path: Path) -> None:
+    source = tmp_path / "a.tif"
+    source.write_bytes(_archive_tiff(_grey("uint16")))
+    add_tags(source, {65000: Tag(7, bytes(70_000))})
+    colorizer.image(source, tmp_path / "b.jpg")
+    assert _load(tmp_path / "b.jpg").get("exif-ifd0-Make").startswith(WORDS[271])
+    assert _load(tmp_path / "b.jpg").get("exif-ifd2-DateTimeOriginal").startswith("1931:05:01")
+
+
+def test_a_kind_of_source_that_is_said_is_not_said_again() -> None:
+    said = noted_xmp(XMP, "first")
+    assert noted_xmp(said, "second").count(b"DigitalSourceType") == said.count(b"DigitalSourceType") == 1
+
+
 # Pages
 
 
@@ -1447,6 +1507,31 @@ def test_a_page_that_fails_leaves_no_confidence_of_those_before(colorizer: Color
     with pytest.raises(ImageError, match="float picture"):
         colorizer.image(source, tmp_path / "b.tif", confidence=tmp_path / "sure.png")
     _only(tmp_path, "1.tif", "2.tif", "a.tif")
+
+
+def test_a_map_of_confidence_is_as_large_as_anyone_looks_at(colorizer: Colorizer, tmp_path: Path) -> None:
+    colorizer.image(_save(tmp_path / "a.png", scene(20, 6000)), tmp_path / "b.png", confidence=tmp_path / "sure.png")
+    assert _pixels(tmp_path / "sure.png").shape[:2] == (14, 4096)
+    colorizer.image(_save(tmp_path / "a.png", scene(20, 4000)), tmp_path / "b.png", confidence=tmp_path / "sure.png")
+    assert _pixels(tmp_path / "sure.png").shape[:2] == (20, 4000)
+
+
+def test_every_page_s_confidence_is_its_own(tmp_path: Path) -> None:
+    class Dim(FakeEngine):
+        """Surer where it is lighter."""
+
+        def run(self, planes: Any, *outputs: Any) -> Any:
+            answers = super().run(planes, *outputs)
+            answers[0][:, 2] = planes[0, 0].mean() / 100
+            return answers
+
+    singles = [_save(tmp_path / f"{level}.tif", np.full((HEIGHT, WIDTH), level, np.uint8)) for level in (50, 200)]
+    Colorizer(Dim(), fake_model()).image(
+        _pages(tmp_path / "a.tif", *singles), tmp_path / "b.tif", confidence=tmp_path / "c.png"
+    )
+    for number, level in ((1, 50), (2, 200)):
+        lightness = lab(np.full((1, 1), level, np.uint8))[0, 0, 0]
+        assert _pixels(tmp_path / f"c-{number}.png").mean() == pytest.approx(2.55 * lightness, abs=1)
 
 
 # What can go wrong
@@ -1748,3 +1833,10 @@ def test_the_picture_read_for_an_explanation_is_upright_srgb(tmp_path: Path) -> 
     picture = read_picture(source)
     assert picture.shape == (WIDTH, HEIGHT)
     assert srgb_to_linear(as_unit(picture)) == pytest.approx(np.rot90(curve(as_unit(gray)), -1), abs=1e-4)
+
+
+@pytest.mark.parametrize("region", [np.ones((HEIGHT, WIDTH), np.uint8), np.ones((HEIGHT, WIDTH))], ids=["uint8", "float64"])
+def test_a_region_of_another_type_is_named(colorizer: Colorizer, tmp_path: Path, region: Any) -> None:
+    with pytest.raises(ImageError, match=f"a region must be a bool array of shape .*, got {region.dtype}"):
+        colorizer.image(_save(tmp_path / "a.tif", _grey()), tmp_path / "b.tif", region=region)
+    _only(tmp_path, "a.tif")

@@ -15,7 +15,7 @@ from edgecolor import ImageError
 from edgecolor._engine import Array, OutputName
 from edgecolor._grid import grid_size
 from edgecolor._models import find_model
-from edgecolor._steady import Carrier
+from edgecolor._steady import Carrier, fit
 
 
 class RestlessEngine(FakeEngine):
@@ -129,6 +129,18 @@ def test_what_comes_into_view_is_coloured_at_once() -> None:
     assert kept.mean() < 0.15 * engine.chroma
 
 
+def test_the_past_fits_whatever_the_exposure_and_nowhere_outside_its_frame() -> None:
+    moved = lab(scene(96, 128))[..., 0].astype(np.float32)
+    within = np.ones(moved.shape, np.float32)
+    within[:, :10] = 0
+    weights = fit(moved, 0.6 * moved + 25, within)
+    assert (weights[:, :10] == 0).all()
+    assert weights[:, 10:].min() > 0.95
+    changed = moved.copy()
+    changed[40:60, 60:90] = 100 - changed[40:60, 60:90]
+    assert fit(moved, 0.6 * changed + 25, within)[45:55, 65:85].mean() < 0.5
+
+
 # Cuts
 
 
@@ -220,6 +232,14 @@ def test_reset_forgets() -> None:
     other = _restless()
     other(shot.greys[0])
     assert np.array_equal(once, other.steady()(shot.greys[1]))
+
+
+@pytest.mark.parametrize(("levels", "cuts"), [((60, 90), 0), ((60, 120), 1)])
+def test_even_frames_of_another_brightness_are_a_cut(levels: tuple[int, int], cuts: int) -> None:
+    steady = fake_colorizer().steady()
+    for level in levels:
+        steady(np.full((90, 160), level, np.uint8))
+    assert steady.cuts == cuts
 
 
 # The same promises as for single frames
@@ -323,6 +343,15 @@ def test_more_bits_are_the_same_colours_finer(bits: int, full_range: bool) -> No
         assert len(np.unique(two)) > len(np.unique(one))
 
 
+@pytest.mark.parametrize("vividness", [0, 0.5, 2])
+def test_the_confidence_of_a_frame_is_that_of_its_colours_at_1(vividness: float) -> None:
+    usual, steady = fake_colorizer().steady(), fake_colorizer().steady(vividness=vividness)
+    for frame in (scene(96, 128), scene(96, 128, seed=1)):
+        usual(frame)
+        steady(frame)
+        np.testing.assert_array_equal(steady.confidence, usual.confidence)
+
+
 # A reference
 
 
@@ -368,12 +397,14 @@ def test_a_vividness_out_of_range_is_named_before_the_first_frame(colorizer: edg
         colorizer.stream([], vividness=vividness)
 
 
-def test_a_reference_of_something_else_is_a_palette(colorizer: edgecolor.Colorizer) -> None:
-    shot = _shot("coffee", frames=3)
-    reference = pixels_of(FOLDER / "flower.jpg")
-    preferred = colorizer.predict(shot.greys[0], palette=reference).image
-    steady = colorizer.steady(reference=reference)
-    assert np.linalg.norm(_chroma(steady(shot.greys[0])) - _chroma(preferred), axis=-1).mean() < 2
+@pytest.mark.parametrize("name", ["flower", "cat", "astronaut"])
+def test_a_reference_of_something_else_is_a_palette(colorizer: edgecolor.Colorizer, name: str) -> None:
+    grey = _shot("coffee", frames=1).greys[0]
+    reference = pixels_of(FOLDER / f"{name}.jpg")
+    preferred = colorizer.predict(grey, palette=reference).image
+    held = colorizer.steady(reference=reference)(grey)
+    assert np.linalg.norm(_chroma(held) - _chroma(preferred), axis=-1).mean() < 0.1
+    assert np.linalg.norm(_chroma(colorizer.steady()(grey)) - _chroma(preferred), axis=-1).mean() > 1
 
 
 def test_a_reference_of_the_other_byte_order() -> None:

@@ -416,7 +416,7 @@ def test_a_plan_is_built_once_for_all_starts(rt: Any, cache: Path) -> None:
     assert next(cache.glob("*.plan")).name.startswith("lite.fp16.network.orin.")
 
 
-@pytest.mark.parametrize("change", ["precision", "gpu", "tensorrt", "options", "weights", "profile"])
+@pytest.mark.parametrize("change", ["precision", "gpu", "capability", "tensorrt", "options", "graph", "weights", "profile"])
 def test_everything_that_makes_a_plan_invalid_is_in_its_key(rt: Any, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     TensorRtEngine(FILE)
     file, options = FILE, BuildOptions()
@@ -424,10 +424,17 @@ def test_everything_that_makes_a_plan_invalid_is_in_its_key(rt: Any, monkeypatch
         file = find_model(precision="int8", engine="tensorrt")
     if change == "gpu":
         monkeypatch.setattr(_trt_engine, "open_cuda", lambda: FakeCuda(name="Xavier"))
+    if change == "capability":
+        cuda = FakeCuda()
+        cuda.device = replace(cuda.device, compute_capability="11.0")
+        monkeypatch.setattr(_trt_engine, "open_cuda", lambda: cuda)
     if change == "tensorrt":
         rt.__version__ = "10.7.0"
     if change == "options":
         options = BuildOptions(workspace_mb=64)
+    if change == "graph":
+        monkeypatch.setattr(type(file), "check", lambda _: None)
+        file = replace(file, network=replace(file.network, sha256="0" * 64))
     if change == "weights" and file.weights:
         monkeypatch.setattr(type(file), "check", lambda _: None)
         file = replace(file, weights=replace(file.weights, sha256="0" * 64))

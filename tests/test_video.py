@@ -19,7 +19,8 @@ from fakes import REPOSITORY, fake_colorizer, heard, run_python, scene
 import edgecolor
 from edgecolor import ImageError, SourceError
 from edgecolor._ffv1 import Ffv1Parity
-from edgecolor._video import Progress, _display_matrix
+from edgecolor._tracks import lasting
+from edgecolor._video import Progress, _check_size, _display_matrix
 
 VFR = [0, 40, 90, 91, 400, 440, 1000, 1001]
 
@@ -300,6 +301,39 @@ def test_progress_says_rate_and_time_left(tmp_path: Path) -> None:
     assert Progress(20, 100, 10.0).rate == 2
     assert Progress(20, 100, 10.0).seconds_left == 40
     assert Progress(20, None, 10.0).seconds_left is None
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mov", "out.m4v"])
+def test_an_mp4_begins_with_its_index(tmp_path: Path, name: str) -> None:
+    """So that it plays while it is loaded."""
+    fake_colorizer().video(write_film(tmp_path / "in.mkv", moving_scene(3)), tmp_path / name)
+    content = (tmp_path / name).read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")
+
+
+def test_what_is_said_of_the_pictures_stays_and_what_is_said_of_the_file_goes(tmp_path: Path) -> None:
+    source = tmp_path / "in.mkv"
+    with av.open(str(source), "w") as out:
+        video: Any = out.add_stream("libx264", rate=25)
+        video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
+        video.metadata.update({"language": "deu", "title": "reel 1", "BPS": "7", "_STATISTICS_TAGS": "BPS"})
+        out.mux([*video.encode(av.VideoFrame(64, 48, "yuv420p")), *video.encode(None)])
+    fake_colorizer().video(source, tmp_path / "out.mkv")
+    with av.open(str(tmp_path / "out.mkv")) as out:
+        tags = {name.upper(): text for name, text in out.streams.video[0].metadata.items()}
+    assert (tags["LANGUAGE"], tags["TITLE"]) == ("deu", "reel 1")
+    assert {"BPS", "_STATISTICS_TAGS"}.isdisjoint(tags)
+    stale = ("encoder", "DURATION", "DURATION-eng", "BPS-eng", "NUMBER_OF_FRAMES", "_STATISTICS_WRITING_APP", "major_brand")
+    assert lasting({**dict.fromkeys(stale, "1"), "date": "1931"}) == {"date": "1931"}
+
+
+def test_sound_that_an_edit_list_cuts_away_stays_away(tmp_path: Path) -> None:
+    source = write_film(tmp_path / "in.mp4", moving_scene(25), codec="libx264", sound=Sound())
+    fake_colorizer().video(source, tmp_path / "out.mkv")
+    with av.open(str(source)) as read, av.open(str(tmp_path / "out.mkv")) as written:
+        cut = [packet.is_discard for packet in read.demux(audio=0) if packet.size]
+        assert True in cut, "the beginning, which AAC needs to start with"
+        assert len([packet for packet in written.demux(audio=0) if packet.size]) == cut.count(False)
 
 
 # Encoders
@@ -632,3 +666,30 @@ def test_films_are_deterministic(tmp_path: Path, colorizer: edgecolor.Colorizer)
         colorizer.video(source, film, codec="ffv1")
     for one, two in zip(*map(frames_of, films), strict=True):
         assert all(np.array_equal(plane_of(one, number), plane_of(two, number)) for number in range(3))
+
+
+def test_a_film_cut_off_by_some_seconds_is_named_also_where_lengths_are_rounded(tmp_path: Path) -> None:
+    source = write_film(tmp_path / "in.flv", moving_scene(100), codec="libx264", encoder={"bf": "0"})
+    with av.open(str(source)) as film:
+        last = list(film.demux())[50].pos
+    (tmp_path / "cut.flv").write_bytes(source.read_bytes()[:last])
+    with pytest.raises(SourceError, match=r"is cut off: it states 4\.0 s, but ends at [12]\.[0-9] s"):
+        fake_colorizer().video(tmp_path / "cut.flv", tmp_path / "out.mkv")
+    assert not (tmp_path / "out.mkv").exists()
+
+
+def test_a_frame_of_which_a_broadcast_lost_a_part_is_named(tmp_path: Path) -> None:
+    content = write_film(tmp_path / "in.ts", moving_scene(20, 288, 352), codec="libx264").read_bytes()
+    packets = [content[place : place + 188] for place in range(0, len(content), 188)]
+    pictures = [number for number, packet in enumerate(packets) if packet[1] & 0x5F == 0x01 and packet[2] == 0]
+    del packets[pictures[len(pictures) // 2]]
+    (tmp_path / "lost.ts").write_bytes(b"".join(packets))
+    with pytest.raises(SourceError, match=r"lost\.ts at [0-9.]+ s: a frame is damaged"):
+        fake_colorizer().video(tmp_path / "lost.ts", tmp_path / "out.mkv")
+    assert not (tmp_path / "out.mkv").exists()
+
+
+def test_a_film_that_changes_its_depth_is_named() -> None:
+    first, second = (av.VideoFrame(64, 48, name) for name in ("yuv420p", "yuv420p10le"))
+    with pytest.raises(SourceError, match=r"a\.ts changes from 64 by 48 yuv420p to 64 by 48 yuv420p10le"):
+        _check_size(second, first, Path("a.ts"))
