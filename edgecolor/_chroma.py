@@ -177,13 +177,16 @@ def in_strips(size: tuple[int, int], work: Callable[[int, int], None]) -> None:
                 strip = waiting.popleft()
             except IndexError:  # another thread took the last one
                 return
-            work(*strip)
+            try:
+                work(*strip)
+            except BaseException:
+                waiting.clear()  # after a failure no strip is begun any more
+                raise
 
     helpers = [_threads().submit(drain) for _ in range(min(len(waiting), os.cpu_count() or 1) - 1)]
     try:
         drain()
     finally:
-        waiting.clear()  # after a failure no strip is begun any more
         for helper in helpers:
             helper.result()
 

@@ -22,7 +22,7 @@ ALTERNATIVE_WIDTH = 7.0
 """How far, in units of CIEDE2000, "that colour" reaches among the bins."""
 
 ALTERNATIVE_TEMPERATURE = 0.45
-"""Of the mean that an alternative is: lower than the answer's, for it is one possibility and not a compromise."""
+"""Of the mean that an alternative is: low, for it is one possibility and not a compromise."""
 
 ALTERNATIVE_FLOOR = 0.002
 """Weight, beside 1, of all other colours: where one of them is near certain it stays."""

@@ -170,14 +170,15 @@ def test_even_chroma_stays_even() -> None:
     assert field.size == (1000, 750)
 
 
-def test_after_a_failure_of_the_caller_s_strip_no_further_one_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where another thread's strip fails the caller still works through the rest before it is told."""
+@pytest.mark.parametrize("who", ["the caller", "a helper"])
+def test_after_a_failure_no_further_strip_is_begun(monkeypatch: pytest.MonkeyPatch, who: str) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
     monkeypatch.setattr(_chroma, "_STRIP_PIXELS", 1)
     begun: list[int] = []
 
     def work(start: int, _: int) -> None:
         begun.append(start)
-        if threading.current_thread() is threading.main_thread():
+        if (threading.current_thread() is threading.main_thread()) == (who == "the caller"):
             raise MemoryError
         time.sleep(0.02)
 
