@@ -60,6 +60,8 @@ def camera(  # noqa: PLR0913  # every choice has a default
             raise SourceError(f"a camera must be a name, such as '/dev/video0', or an iterable of arrays, got {source!r}")
         return Camera(partial(arrays, source), "frames", live=False)
     name = fspath(source)
+    if not name:
+        raise SourceError("a camera must be a name, such as '/dev/video0', got ''")
     device = re.fullmatch(r"(?:v4l2://)?(/dev/video\d+)", name)
     if device:
         return Camera(partial(v4l2, device[1], wish), name, stall=stall, give_up=give_up)

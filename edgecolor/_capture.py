@@ -70,10 +70,16 @@ def _frame_of(array: Any) -> Frame:
     Raises:
         ImageError: It is neither.
     """
-    picture = np.asarray(array)
+    try:
+        picture = np.asarray(array)
+    except ValueError as error:  # lists of unequal length
+        raise ImageError(f"a frame must be (H, W) or (H, W, 3), uint8 or uint16: {error}") from error
+    picture = picture.astype(picture.dtype.newbyteorder("="), copy=False)
     remedy = "; floats in [0, 1] times 255, as uint8" if picture.dtype.kind == "f" else ""
     if picture.dtype not in (np.uint8, np.uint16) or picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (1,), (3,)):
         raise ImageError(f"a frame must be (H, W) or (H, W, 3), uint8 or uint16, got {picture.dtype} {picture.shape}{remedy}")
+    if 0 in picture.shape:
+        raise ImageError(f"a frame must have at least one pixel, got the shape {picture.shape}")
     if picture.shape[2:] == (3,):
         picture = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     y = picture.reshape(picture.shape[:2])

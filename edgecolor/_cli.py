@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import json
+import logging
 import math
 import os
 import signal
@@ -21,16 +22,17 @@ from typing import Any, get_args
 import edgecolor
 from edgecolor._bench import bench
 from edgecolor._cli_image import add_detail, add_image_command, detail_of
+from edgecolor._cli_shared import noticing_ctrl_c, read_reference
 from edgecolor._cli_video import add_video_commands
 from edgecolor._colorizer import check_vividness
 from edgecolor._engine import EngineName, installed_engines, why_not_tensorrt
 from edgecolor._errors import EdgecolorError, ImageError, SourceError
 from edgecolor._explain import report, report_figures
 from edgecolor._files import make_folder, whole_file
-from edgecolor._hints import check_hints, css_ab, hint_points, palette_weights
+from edgecolor._hints import check_hints, css_ab, hint_points
 from edgecolor._models import ModelName, Precision, find_model, registry
 from edgecolor._plans import Asked, plans_folder, write_options
-from edgecolor._source import open_source, read_page, read_picture
+from edgecolor._source import open_source, read_page
 from edgecolor._target import check_target, identity, write_picture
 
 _MODEL_HELP = "(default: auto, which is lite)"
@@ -46,6 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
     with suppress(AttributeError):  # a name that the terminal cannot show is shown as well as it can
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     options = parser().parse_args(arguments)
+    logging.basicConfig(format="edgecolor: %(message)s", level=logging.WARNING)
     try:
         with _told_to_end():
             status = options.run(options)
@@ -317,12 +320,8 @@ def _open(options: argparse.Namespace) -> edgecolor.Colorizer:
 
 def _steering(options: argparse.Namespace) -> dict[str, Any]:
     """The keyword arguments of ``predict`` that the user gave."""
-    palette = options.palette if options.reference is None else read_picture(options.reference)
-    if options.reference is not None:
-        try:
-            palette_weights(palette)  # what is wrong with it is wrong with every photograph, and said before the first
-        except ImageError as error:
-            raise ImageError(f"{options.reference}: {error}") from error
+    reference = read_reference(options.reference)
+    palette = options.palette if reference is None else reference
     given: dict[str, Any] = {}
     if options.hint:
         given["hints"] = options.hint
@@ -347,7 +346,9 @@ def _explain(options: argparse.Namespace) -> int:
     wishes = _steering(options)
     # a report is small, and the grid on which colours are decided has means of pixels anyway
     shrink = min(math.ceil(math.sqrt(math.prod(pages[0].size) / _EXPLAINED_PIXELS)), *pages[0].size)
-    original = read_page(pages[0], shrink)
+    with noticing_ctrl_c() as stop_if_pressed:
+        original = read_page(pages[0], shrink)
+        stop_if_pressed()
     if options.hint:
         height, width = original.shape[:2]
         check_hints(options.hint, (height * shrink, width * shrink))

@@ -16,16 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, get_args
 
-import numpy as np
-import numpy.typing as npt
-
+from edgecolor._cli_shared import noticing_ctrl_c, read_mask
 from edgecolor._colorizer import ALTERNATIVES_MAX
 from edgecolor._detail import Detail
 from edgecolor._errors import ImageError, SourceError
 from edgecolor._files import is_stream, make_folder
 from edgecolor._formats import FORMATS, QUALITY_MAX, Compression, Depth
 from edgecolor._icc import ProfileName, rgb_profile, rgb_space
-from edgecolor._source import Picture, read_picture
 from edgecolor._target import identity
 from edgecolor._vips import hold_few_rows
 from edgecolor.batch import Record, colored_by
@@ -117,7 +114,7 @@ def add_image_command(
         "--region",
         type=Path,
         metavar="MASK",
-        help="picture of the size of IN, light where it is to be coloured; where it is dark, every value stays",
+        help="picture of the size of IN, light where it is to be coloured; where it is dark or transparent, every value stays",
     )
     image.add_argument(
         "--confidence",
@@ -182,7 +179,13 @@ def _image(options: argparse.Namespace) -> int:
     failures = len(empty)
 
     def work(job: _Job) -> Record:
-        with bars.file(job.source) as progress:
+        with bars.file(job.source) as show:
+
+            def progress(share: float) -> None:
+                stop_if_pressed()
+                show(share)
+
+            stop_if_pressed()
             more: dict[str, Any] = {"confidence": job.confidence, "progress": progress}
             # two runs side by side share the work: what one is writing, the other leaves to it
             more |= {"skip_existing": True, "wait_seconds": None} if options.skip_existing else {"skip_existing": False}
@@ -198,6 +201,7 @@ def _image(options: argparse.Namespace) -> int:
         return 1
 
     with ExitStack() as stack:
+        stop_if_pressed = stack.enter_context(noticing_ctrl_c())
         report = stack.enter_context(_appended(options.report)) if options.report else None
         bars = stack.enter_context(_bars(len(jobs), options.jobs))
         pool = stack.enter_context(ThreadPoolExecutor(options.jobs)) if options.jobs > 1 else None
@@ -221,14 +225,8 @@ def _chosen(options: argparse.Namespace) -> dict[str, Any]:
         except ImageError as error:
             raise ImageError(f"{options.profile}: {error}") from error
     if options.region is not None:
-        chosen["region"] = _inside(read_picture(options.region))
+        chosen["region"] = read_mask(options.region)
     return chosen
-
-
-def _inside(mask: Picture) -> npt.NDArray[np.bool_]:
-    """(H, W) where a mask is light."""
-    inside = np.asarray(mask >= (0.5 if mask.dtype == np.float32 else np.iinfo(mask.dtype).max / 2))
-    return inside if mask.ndim == 2 else np.asarray(inside.all(axis=2))
 
 
 def _make_folders(options: argparse.Namespace, jobs: list[_Job]) -> None:

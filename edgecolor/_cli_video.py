@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import re
 import signal
 import sys
@@ -14,9 +13,9 @@ from typing import Any
 
 from edgecolor._camera import Camera
 from edgecolor._camera import camera as open_camera
+from edgecolor._cli_shared import noticing_ctrl_c, read_reference
 from edgecolor._errors import SourceError
 from edgecolor._ffmpeg import Encoding
-from edgecolor._source import read_picture
 from edgecolor._video import Progress, check_apart
 
 _WRITTEN = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
@@ -102,9 +101,9 @@ def add_video_commands(
 
 def _video(options: argparse.Namespace) -> int:
     target = options.out or _target_beside(options.source, "preview" if options.preview else "colour")
-    reference = None if options.reference is None else read_picture(options.reference)
+    reference = read_reference(options.reference)
     chosen = {name: getattr(options, name) for name in ("vividness", "codec", "crf", "preview")}
-    with _film_progress() as show, _noticing_ctrl_c() as stop_if_pressed:
+    with _film_progress() as show, noticing_ctrl_c() as stop_if_pressed:
 
         def progress(done: Progress) -> None:
             stop_if_pressed()
@@ -137,30 +136,6 @@ def _film_progress() -> Iterator[Callable[[Progress], None]]:
             bar.update(progress.frames - bar.n)
 
         yield show
-
-
-@contextmanager
-def _noticing_ctrl_c() -> Iterator[Callable[[], None]]:
-    """A function that raises KeyboardInterrupt once Ctrl-C was pressed; pressed again, it is raised at once.
-
-    Raised by Python in a callback of one of the libraries, the first could be lost.
-    """
-    pressed = False
-
-    def note(*_: object) -> None:
-        nonlocal pressed
-        pressed = True
-        signal.signal(signal.SIGINT, before)
-
-    def stop_if_pressed() -> None:
-        if pressed:
-            raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield stop_if_pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -217,8 +192,7 @@ def _camera(options: argparse.Namespace) -> int:
 
     if not (options.show or options.serve or options.out):
         options.usage_error("say where the colours should go: --show, --serve or --out")
-    logging.basicConfig(format="edgecolor: %(message)s", level=logging.WARNING)
-    reference = None if options.reference is None else read_picture(options.reference)
+    reference = read_reference(options.reference)
     steady = options.open_colorizer(options).steady(reference=reference, vividness=options.vividness)
     width, height = options.size
     wish = {"width": width, "height": height, "rate": options.rate, "give_up": options.give_up}

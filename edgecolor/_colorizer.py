@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from numbers import Integral, Real
-from os import PathLike, fspath
-from pathlib import Path
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
@@ -26,7 +25,7 @@ from edgecolor._ffmpeg import Encoding
 from edgecolor._files import path_of
 from edgecolor._frame import chroma_inputs, on_gpu, rgb_inputs
 from edgecolor._grid import CELL, grid_size
-from edgecolor._hints import Hint, check_hints, hint_planes, hint_points, listed, palette_weights, pin
+from edgecolor._hints import Hint, check_hints, check_region, hint_planes, hint_points, listed, palette_weights, pin
 from edgecolor._luma import Luma, Plane, read_luma
 from edgecolor._models import ModelFile, ModelName, Precision, find_model
 from edgecolor._planes import Coding, Matrix, check_out, chroma_of_frame, matrix_of
@@ -105,6 +104,12 @@ class Colorization:
     def __reduce__(self) -> tuple[type[Colorization], tuple[Any, ...]]:
         """For pickle: the picture and its confidence travel; the distribution, which alternatives come from, stays."""
         return Colorization, (self.image, self.confidence, _out_of_reach)
+
+    def __copy__(self) -> Colorization:
+        return replace(self)
+
+    def __deepcopy__(self, _: dict[int, Any]) -> Colorization:
+        return replace(self, image=self.image.copy(), confidence=self.confidence.copy())
 
     def alternatives(self, count: int = 3) -> list[Picture]:
         """Other colourings that the network finds plausible: ``count`` arrays like ``image``.
@@ -274,7 +279,7 @@ class Colorizer:
         profile: ProfileName | str | PathLike[str] = "auto",
         confidence: str | PathLike[str] | None = None,
         progress: Callable[[float], None] | None = None,
-    ) -> None:
+    ) -> tuple[str, ...]:
         """Colour a picture file into another, of any size in bounded memory, with all its pages and all that it says.
 
         Args:
@@ -297,6 +302,10 @@ class Colorizer:
                 scans with a grey profile that 8 bits of sRGB are too coarse for: RGB with the scan's own curve, or Adobe RGB.
             confidence: Picture to write beside, best a PNG: grey, how sure each colour is, white is certain.
             progress: Called with the share that is done, up to 1.
+
+        Returns:
+            Remarks on the source that whoever keeps the result should know, which are logged, too: that it is damaged, where
+            its decoder made up for that. Usually none.
 
         Raises:
             SourceError: A file that cannot be read or written.
@@ -340,15 +349,15 @@ class Colorizer:
         order = Order(
             area=self._model.grid_area,
             saving=Saving(depth, compression, quality),
-            profile=fspath(profile),
+            profile=str(path_of(profile)),
             note=self._note(alternative),
-            confidence=None if confidence is None else Path(confidence),
+            confidence=None if confidence is None else path_of(confidence),
             points=points,
             region=None if region is None else _region(region),
             detail=detail,
             progress=progress or (lambda _: None),
         )
-        color_file(source, target, decide, order)
+        return color_file(source, target, decide, order)
 
     def _judge(
         self, planes: Plane, preference: Plane | None, vividness: float
@@ -573,10 +582,4 @@ def _region(region: Any) -> npt.NDArray[Any]:
 
 
 def _checked_region(region: Any, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
-    if region is None:
-        return None
-    array = _region(region)
-    if array.shape != size or array.dtype != np.bool_:
-        remedy = "; write region > 0" if array.shape == size and array.dtype.kind in "iuf" else ""
-        raise ImageError(f"a region must be a bool array of shape {size}, got {array.dtype} {array.shape}{remedy}")
-    return array
+    return None if region is None else check_region(_region(region), size)

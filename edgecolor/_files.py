@@ -112,9 +112,16 @@ def path_of(given: object) -> Path:
         SourceError: It is no name.
     """
     try:
-        return Path(given)  # type: ignore[arg-type]
+        path = Path(given)  # type: ignore[arg-type]
     except TypeError as error:
         raise SourceError(f"a file must be given by its name, a str or Path, got {type(given).__name__}") from error
+    try:
+        if b"\0" not in os.fsencode(path):
+            return path
+        why = "it holds a null byte"
+    except UnicodeEncodeError as error:
+        why = str(error)
+    raise SourceError(f"{str(path)!r} is the name of no file: {why}")
 
 
 def make_folder(folder: Path) -> None:

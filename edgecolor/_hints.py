@@ -147,8 +147,24 @@ def _check_numbers(hint: Hint) -> None:
         numbers = [None]
     if not all(isinstance(number, Real) for number in numbers):
         raise ImageError(f"a hint's x, y and radius must be numbers and its path pairs (x, y) of them, got {hint!r}")
+    try:
+        [float(number) for number in numbers]
+    except OverflowError as error:
+        raise ImageError(f"a hint's x, y and radius must be numbers of pixels, got {hint!r}") from error
     if not 0 < radius < np.inf:
         raise ImageError(f"a hint's radius must be above 0 pixels, got {hint.radius}")
+
+
+def check_region(region: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """The region itself.
+
+    Raises:
+        ImageError: It is no bool array of the picture's ``size``.
+    """
+    if region.shape != size or region.dtype != np.bool_:
+        remedy = "; write region > 0" if region.shape == size and region.dtype.kind in "iuf" else ""
+        raise ImageError(f"a region must be a bool array of shape {size}, got {region.dtype} {region.shape}{remedy}")
+    return region
 
 
 def hint_planes(hints: Sequence[Hint], size: tuple[int, int], grid: tuple[int, int]) -> Plane:

@@ -23,6 +23,7 @@ from edgecolor._errors import ImageError
 from edgecolor._files import whole_file
 from edgecolor._formats import BIG_BYTES, Result, Saving, depth_of, format_of
 from edgecolor._grid import grid_size, laid, upright
+from edgecolor._hints import check_region
 from edgecolor._icc import profile_for, rgb_profile, rgb_space
 from edgecolor._luma import AreaMean, Luma, Plane
 from edgecolor._metadata import THUMBNAIL
@@ -96,8 +97,8 @@ class Order:
 
 def color_file(
     source: str | os.PathLike[str], target: str | os.PathLike[str], decide: Callable[[Survey], Decision], order: Order
-) -> None:
-    """Colour one file into another; see ``Colorizer.image``."""
+) -> tuple[str, ...]:
+    """Colour one file into another, and remark on it; see ``Colorizer.image``."""
     source, target = Path(source), Path(target)
     check_target(source, target)
     if order.confidence is not None:
@@ -124,6 +125,7 @@ def color_file(
                 sure.append(_levels(decision.confidence))
         for number, path in enumerate(maps):  # only now that no page can fail any more
             _write_map(sure[number], file.pages[number], path)
+    return tuple(page.remark for page in file.pages if page.remark)
 
 
 def _color_page(page: Page, decide: Callable[[Survey], Decision], order: Order, result: Result, place: Path) -> Decision:
@@ -149,7 +151,7 @@ def _color_page(page: Page, decide: Callable[[Survey], Decision], order: Order, 
         return np.dstack([rgb, converted(strip.alpha, result.dtype)])
 
     rows = 0
-    result = replace(result, thumbnail=_thumbnail(page, chroma))
+    result = replace(result, thumbnail=_thumbnail(page, chroma, region))
     with writing(result, place) as write:
         for part in ahead(color, page.strips()):
             write(part)
@@ -158,7 +160,7 @@ def _color_page(page: Page, decide: Callable[[Survey], Decision], order: Order, 
     return decision
 
 
-def _thumbnail(page: Page, chroma: ChromaField) -> bytes:
+def _thumbnail(page: Page, chroma: ChromaField, region: npt.NDArray[np.bool_] | None) -> bytes:
     """The small JPEG in the EXIF block of a page, coloured like the page; nothing if there is none that shows all of it."""
     data = bytes(page.header.get(THUMBNAIL)) if page.header.get_typeof(THUMBNAIL) else b""
     if not data:
@@ -172,7 +174,12 @@ def _thumbnail(page: Page, chroma: ChromaField) -> bytes:
     if small[beams].max(initial=0) > _BEAM:
         return b""
     rgb = np.repeat(small[..., None], 3, axis=2)
-    rgb[shown] = colored_strip(Luma(small[shown]), replace(chroma, size=small[shown].shape), "uint8")
+    size = small[shown].shape
+    rgb[shown] = colored_strip(Luma(small[shown]), replace(chroma, size=size), "uint8")
+    if region is not None:
+        own = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))[..., ::-1][shown]
+        inside = cv2.resize(region.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA) >= 0.5
+        np.copyto(rgb[shown], own, where=~inside[..., None])
     return cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
 
 
@@ -224,9 +231,7 @@ def _stored_region(page: Page, order: Order) -> npt.NDArray[np.bool_] | None:
     if order.region is None:
         return None
     size = page.size if page.orientation < 5 else page.size[::-1]
-    if order.region.shape != size or order.region.dtype != np.bool_:
-        raise ImageError(f"a region must be a bool array of shape {size}, got {order.region.dtype} {order.region.shape}")
-    return laid(order.region, page.orientation)
+    return laid(check_region(order.region, size), page.orientation)
 
 
 def _space(page: Page, result: Result, order: Order) -> RgbSpace:

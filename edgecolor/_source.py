@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from weakref import finalize
 
 import cv2
 import numpy as np
@@ -70,6 +71,9 @@ _COLORS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3}
 
 _EXTRAS = {1: "alpha", 2: "alpha"}
 """ExtraSamples."""
+
+_DENSEST_JPEG = 8192
+"""Pixels a byte; an even grey picture, progressive with fitted tables, has 256."""
 
 _UNSAID = ("unable to write to memory", "unable to fetch from region")
 """What pyvips says where libvips gives no reason."""
@@ -235,9 +239,15 @@ class Page:
     def _is_repaired(self) -> bool:
         return "_repair" in vars(self)
 
+    @property
+    def remark(self) -> str:
+        """What whoever keeps its colours should know, after it was read; empty if there is nothing."""
+        return str(vars(self).get("_repair", ""))
+
     def _say_repaired(self, error: Exception) -> None:
-        vars(self)["_repair"] = reason(error)  # said once, though a page is read twice
-        _log.warning("%s is damaged, and coloured as its decoder made up for it: %s", self.name, reason(error))
+        remark = f"{self.name} is damaged, and coloured as its decoder made up for it: {reason(error)}"
+        vars(self)["_repair"] = remark  # said once, though a page is read twice
+        _log.warning(remark)
 
     def let_go(self) -> None:
         """Of its pixels, if they are kept."""
@@ -252,9 +262,8 @@ class Page:
                 return _loaded(self._bare(without), fail_on)
             if not self.tags and (image := open_bitmap(self.path)):
                 return image
-            source = load_vips().Source.new_from_file(os.fsencode(self.path))  # a name, whatever its bytes and brackets
             try:
-                return _loaded(source, fail_on, **page)
+                return _loaded(_read_source(self.path), fail_on, **page)
             except load_vips().Error as error:
                 if "known format" in str(error) and (foreign := what_is_foreign(self.path)):
                     raise ImageError(f"{self.name} is {foreign}") from error
@@ -341,6 +350,7 @@ def open_source(path: Path) -> Source:
     with reading(path), path.open("rb") as file:
         if not file.read(1):
             raise ImageError(f"{path} is empty")
+        length = os.fstat(file.fileno()).st_size
         directories, big = _directories(path, file), is_big(file)
     wholes = [number for number, tags in enumerate(directories) if not _is_reduced(tags)]
     if directories and not wholes:  # a file that calls its only picture a smaller version
@@ -353,6 +363,8 @@ def open_source(path: Path) -> Source:
         if not directories:
             _check_alone(page)
         height, width = page.size
+        if _is_jpeg(page.header) and height * width > _DENSEST_JPEG * length:
+            raise ImageError(f"{page.name} claims {width} by {height} pixels in {length:,} bytes; it is damaged, get it anew")
         if height * width > PIXELS_MAX:
             raise ImageError(
                 f"{page.name} claims {width} by {height} pixels, more than {PIXELS_MAX:,}; it is damaged, or not a scan"
@@ -397,6 +409,28 @@ def _shrunk(rows: Picture, shrink: int) -> tuple[Picture, Picture]:
         return part, rows[len(part) :]
     small = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA) if height else rows[:0, :width]
     return small, rows[len(part) :]
+
+
+class _Reader:
+    """A file that is closed when nobody reads it any more."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        finalize(self, self._file.close)
+
+    def read(self, length: int) -> bytes:
+        return self._file.read(length)
+
+    def seek(self, offset: int, whence: int) -> int:
+        return self._file.seek(offset, whence)
+
+
+def _read_source(path: Path) -> Any:
+    """For libvips: a file that is read. It would map it, and a file cut off meanwhile then ends the process by a signal."""
+    reader, source = _Reader(path), load_vips().SourceCustom()
+    source.on_read(reader.read)
+    source.on_seek(reader.seek)
+    return source
 
 
 def _is_jpeg(image: pyvips.Image) -> bool:

@@ -50,9 +50,6 @@ def check_target(source: Path, target: Path) -> None:
         ImageError: Saying which.
         SourceError: The target's folder cannot be looked into.
     """
-    for path in (source, target):
-        if "\0" in str(path):
-            raise SourceError(f"{str(path)!r} is the name of no file: it holds a null byte")
     format_of(target)
     try:
         same = target.samefile(source)

@@ -57,7 +57,7 @@ class Record(TypedDict):
     seconds: float
     """How long it took."""
     error: str
-    """What was wrong, or who is making it; empty if there is nothing to say."""
+    """What was wrong, who is making it, or how a damaged source was made up for; empty if there is nothing to say."""
 
 
 def color(
@@ -120,7 +120,7 @@ def colored_by(
                 record["status"] = "skipped"
                 break
             try:
-                colorizer.image(source, target, **options)
+                record["error"] = "; ".join(colorizer.image(source, target, **options))
                 break
             except BusyError as error:
                 if wait_seconds is None:

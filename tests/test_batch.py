@@ -58,10 +58,11 @@ def test_whatever_goes_wrong_with_a_file_is_a_record(
     [
         ("0.png/x/o.png", "cannot make the folder"),
         (f"{'long' * 80}.png", "File name too long"),
+        ("\ud800.png", "surrogates not allowed"),
         ("no\0.png", "null byte"),
         ("no\0/a.png", "null byte"),
     ],
-    ids=["folder", "length", "null", "null in a folder"],
+    ids=["folder", "length", "surrogate", "null", "null in a folder"],
 )
 def test_a_target_that_cannot_be_is_a_record(tmp_path: Path, target: str, words: str) -> None:
     (source,) = _photos(tmp_path, 1)

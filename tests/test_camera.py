@@ -70,10 +70,10 @@ def test_the_pictures_of_a_folder_come_in_order_whatever_order_it_lists_them_in(
         assert np.array_equal(frame.grey, scene(48, 64, seed=number))
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", ">u2"])
 @pytest.mark.parametrize("channels", [(), (1,), (3,)])
 def test_any_iterable_of_arrays(dtype: str, channels: tuple[int, ...]) -> None:
-    grey = scene(48, 64, dtype)
+    grey = scene(48, 64, "uint8" if dtype == "uint8" else "uint16").astype(dtype)
     array = np.broadcast_to(grey.reshape(48, 64, *(1 for _ in channels)), (48, 64, *channels))
     with edgecolor.camera(array for _ in range(3)) as frames:
         got = [frame.grey for frame in frames]
@@ -83,10 +83,20 @@ def test_any_iterable_of_arrays(dtype: str, channels: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "array", [np.zeros((4, 4)), np.zeros((4, 4, 2), np.uint8), np.zeros(4, np.uint8), None], ids=["float", "two", "1-D", "None"]
+    "array",
+    [
+        np.zeros((4, 4)),
+        np.zeros((4, 4, 2), np.uint8),
+        np.zeros(4, np.uint8),
+        np.zeros((0, 0, 3), np.uint8),
+        np.zeros((4, 0), np.uint8),
+        [[1], [1, 2]],
+        None,
+    ],
+    ids=["float", "two", "1-D", "empty", "no columns", "uneven", "None"],
 )
 def test_arrays_that_are_no_frames_are_named(array: Any) -> None:
-    with edgecolor.camera([array]) as frames, pytest.raises(ImageError, match="a frame must be"):
+    with edgecolor.camera([array]) as frames, pytest.raises(ImageError, match="a frame must"):
         next(frames)
 
 

@@ -232,13 +232,32 @@ def test_a_region_is_where_a_mask_is_light(tmp_path: Path, bits: int, channels: 
     assert np.array_equal(pixels[inside], pixels_of(tmp_path / "whole.png")[inside])
 
 
+def test_what_is_transparent_in_a_mask_is_outside(tmp_path: Path) -> None:
+    source, mask = _photo(tmp_path / "a.png"), tmp_path / "mask.png"
+    white = np.full((40, 60, 4), 255, np.uint8)
+    white[:, 30:, 3] = 0
+    assert cv2.imwrite(str(mask), white)
+    assert _run("image", source, "-o", tmp_path / "colour.png", "--region", mask) == 0
+    pixels, gray = pixels_of(tmp_path / "colour.png"), scene(40, 60)[..., None]
+    assert (pixels[:, 30:] == gray[:, 30:]).all()
+    assert np.ptp(pixels[:, :30].astype(int), axis=-1).max() > 3
+
+
 def test_a_mask_that_cannot_be_used_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source, other = _photo(tmp_path / "a.png"), tmp_path / "other.png"
-    assert cv2.imwrite(str(other), np.zeros((20, 30), np.uint8))
-    for mask, words in ((tmp_path / "none.png", "cannot read"), (other, "(40, 60), got bool (20, 30)")):
+    source = _photo(tmp_path / "a.png")
+    for name, values in (("ones", np.ones((40, 60), np.uint8)), ("small", np.full((20, 30), 255, np.uint8))):
+        assert cv2.imwrite(str(tmp_path / f"{name}.png"), values)
+    assert cv2.imwritemulti(str(tmp_path / "pages.tif"), [np.full((40, 60), 255, np.uint8)] * 2)
+    for name, words in (
+        ("none.png", "cannot read"),
+        ("small.png", "(40, 60), got bool (20, 30)"),
+        ("ones.png", "ones.png is light nowhere: nothing would be coloured; a mask is white, in 8 bits 255"),
+        ("pages.tif", "pages.tif has 2 pages; a mask has one"),
+    ):
+        mask = tmp_path / name
         assert _run("image", source, "-o", tmp_path / "colour.png", "--region", mask) == 1
         assert words in _error(capsys)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "other.png"]
+    assert not (tmp_path / "colour.png").exists()
 
 
 def test_the_quality_of_a_jpeg_can_be_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -430,6 +449,33 @@ def test_an_interrupt_is_no_traceback(
     monkeypatch.setattr(edgecolor.Colorizer, "image", interrupt)
     assert _run("image", _photo(tmp_path / "a.png")) == 130
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_within_libvips_is_not_lost(tmp_path: Path, how: str, jobs: str) -> None:
+    """Python runs its handler in whatever it does next, and what is raised in a callback of a library is only printed."""
+    sources = [str(_photo(tmp_path / "in" / f"{name}.png")) for name in "abcd"]
+    code = f"""
+import os, signal, sys
+from edgecolor import _cli, _source
+from fakes import heard
+read, count = _source._Reader.read, 0
+def reading(self, length):
+    global count
+    count += 1
+    if count == 12:
+        os.kill(os.getpid(), signal.{how})
+    return read(self, length)
+_source._Reader.read = reading
+with heard(signal.{how}):
+    _cli.main(["image", *{sources!r}, "--out-dir", "out", "--model", "tiny", "--jobs", "{jobs}"])
+"""
+    done = run_python("-c", code, home=tmp_path, path=str(Path(__file__).parent))
+    assert (done.returncode, done.stderr) == (130, "")
+    assert len(list((tmp_path / "out").iterdir())) < 4
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} <= {".png"}
+    assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
 
 
 # help

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.util
 import pickle
@@ -166,6 +167,8 @@ def test_a_colorization_can_be_sent_to_a_process_but_for_its_alternatives() -> N
     assert np.array_equal(sent.confidence, answer.confidence)
     with pytest.raises(ImageError, match="only in the process that coloured the picture"):
         sent.alternatives(2)
+    for copied in (copy.copy(answer), copy.deepcopy(answer)):
+        assert np.array_equal(copied.alternatives(2), answer.alternatives(2))
 
 
 # Channels

@@ -365,7 +365,17 @@ def test_a_stroke_of_many_points_is_quick_to_pin(colorizer: edgecolor.Colorizer,
     colorizer.predict(greys["coffee"], hints=[Hint(50, 100, "teal", path=path)])  # a minute and a gigabyte, once
 
 
-@pytest.mark.parametrize("hint", [Hint("a", 1, "red"), Hint(1, 1, "red", path=(3, 4)), Hint(1, 1, "red", radius="b")])  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "hint",
+    [
+        Hint("a", 1, "red"),  # type: ignore[arg-type]
+        Hint(1, 1, "red", path=(3, 4)),  # type: ignore[arg-type]
+        Hint(1, 1, "red", radius="b"),  # type: ignore[arg-type]
+        Hint(10**400, 1, "red"),
+        Hint(1, 1, "red", radius=10**400),
+    ],
+    ids=["x", "path", "radius", "too large", "too large a radius"],
+)
 def test_hints_that_are_no_numbers_are_named(hint: Hint) -> None:
     with pytest.raises(ImageError, match="must be numbers"):
         check_hints([hint], (10, 10))

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import stat
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,20 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from fakes import AREA, PHOTOS, Picture, as_type, as_unit, assert_lightness_kept, fake_colorizer, lab, pixels_of, scene, tripled
+from fakes import (
+    AREA,
+    PHOTOS,
+    Picture,
+    as_type,
+    as_unit,
+    assert_lightness_kept,
+    fake_colorizer,
+    lab,
+    pixels_of,
+    run_python,
+    scene,
+    tripled,
+)
 
 from edgecolor import Colorizer, ImageError, SourceError, _source
 from edgecolor._formats import FORMATS
@@ -23,6 +37,7 @@ from edgecolor._source import open_source, read_page, read_picture
 from edgecolor._target import write_picture
 from edgecolor._vips import load_vips
 from edgecolor._webp import is_lossless_webp
+from edgecolor.batch import colored_by
 
 HEIGHT, WIDTH = 48, 64
 
@@ -700,6 +715,52 @@ def test_a_jpeg_that_its_decoder_makes_up_for_is_coloured_and_said(
         fake_colorizer().image(tmp_path / "damaged.jpg", tmp_path / "b.png")
     assert "damaged.jpg is damaged, and coloured as its decoder made up for it: VipsJpeg: Corrupt JPEG data" in caplog.text
     assert [record.name for record in caplog.records].count("edgecolor") == 1
+
+
+@pytest.mark.parametrize("held_bytes", [_source.HELD_BYTES, 0], ids=["held", "in strips"])
+def test_what_a_decoder_made_up_for_is_in_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_bytes: int) -> None:
+    monkeypatch.setattr(_source, "HELD_BYTES", held_bytes)
+    damaged = _damaged_jpeg(tmp_path)
+    (remark,) = fake_colorizer().image(damaged, tmp_path / "b.png")
+    assert "damaged.jpg is damaged, and coloured as its decoder made up for it: VipsJpeg: Corrupt JPEG data" in remark
+    assert fake_colorizer().image(PHOTOS / "temple.jpg", tmp_path / "a.png") == ()
+    record = colored_by(fake_colorizer(), damaged, tmp_path / "b.png", skip_existing=False)
+    assert (record["status"], record["error"]) == ("coloured", remark)
+
+
+def test_a_jpeg_that_claims_more_than_it_can_hold_is_named(tmp_path: Path) -> None:
+    content = (PHOTOS / "cat.jpg").read_bytes()
+    place = content.index(b"\xff\xc0") + 5
+    (tmp_path / "claim.jpg").write_bytes(content[:place] + struct.pack(">HH", 65_000, 65_000) + content[place + 4 :])
+    with pytest.raises(
+        ImageError, match=rf"claims 65000 by 65000 pixels in {len(content):,} bytes; it is damaged, get it anew"
+    ):
+        fake_colorizer().image(tmp_path / "claim.jpg", tmp_path / "out.png")
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
+def test_a_file_that_is_cut_off_while_it_is_read_ends_no_process(tmp_path: Path, name: str) -> None:
+    """Mapped, as libvips would have it, its pages are gone, and the process is ended by a signal."""
+    assert cv2.imwrite(str(tmp_path / name), scene(1200, 1500))
+    code = f"""
+import os
+from edgecolor import ImageError, SourceError, _source
+from fakes import fake_colorizer
+_source.HELD_BYTES, cut = 0, False
+def progress(share):
+    global cut
+    if not cut:
+        os.truncate({name!r}, 9000)
+    cut = True
+try:
+    print(fake_colorizer().image({name!r}, "out.png", progress=progress))
+except (ImageError, SourceError) as error:
+    print(error)
+"""
+    done = run_python("-c", code, home=tmp_path, path=str(Path(__file__).parent))
+    assert done.returncode == 0, done.stderr
+    assert "damaged" in done.stdout
+    assert [path.name for path in tmp_path.iterdir() if path.name != name] in ([], ["out.png"])
 
 
 def _damaged_jpeg(folder: Path) -> Path:

@@ -161,6 +161,18 @@ def test_the_thumbnail_is_coloured_too(ending: str, scan: Path, tmp_path: Path) 
     assert np.abs(after.astype(int) - whole).mean() < 6
 
 
+def test_the_thumbnail_keeps_to_the_region_too(scan: Path, tmp_path: Path) -> None:
+    image = _opened(scan)
+    region = np.zeros((image.height, image.width), bool)
+    region[:, : image.width // 2] = True
+    fake_colorizer(40).image(scan, tmp_path / "colour.jpg", region=region)
+    small = pyvips.Image.new_from_buffer(bytes(_opened(tmp_path / "colour.jpg").get("jpeg-thumbnail-data")), "").numpy()
+    spread = np.ptp(small.astype(int), axis=-1)
+    half = small.shape[1] // 2
+    assert spread[:, half + 8 :].max() <= 4
+    assert spread[:, : half - 8].mean() > 10
+
+
 @pytest.mark.parametrize("beams", ["above and below", "beside"])
 def test_a_thumbnail_between_beams_is_coloured_and_they_are_not(beams: str, scan: Path, tmp_path: Path) -> None:
     image = _opened(scan).copy()

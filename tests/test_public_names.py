@@ -20,6 +20,7 @@ ORDER = (
     "_cli",
     "_cli_image",
     "_cli_video",
+    "_cli_shared",
     "batch",
     "_serve",
     "_live",
