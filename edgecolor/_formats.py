@@ -33,9 +33,11 @@ class Format:
     """Whether it is TIFF, which holds several pictures, and whose tags are its metadata."""
     turns: bool = True
     """Whether it can say how it is to be turned. Where it cannot, pictures are written upright."""
+    longest: int | None = None
+    """Pixels of a side, where there is a limit below TIFF's."""
 
 
-JPEG = Format("jpegsave", {"Q": 92, "subsample_mode": "off", "optimize_coding": True}, alpha=False)
+JPEG = Format("jpegsave", {"Q": 92, "subsample_mode": "off", "optimize_coding": True}, alpha=False, longest=65_500)
 _TIFF = Format("tiffsave", depths=("8", "16", "float"), pages=True)
 
 FORMATS: dict[str, Format] = {
@@ -44,8 +46,14 @@ FORMATS: dict[str, Format] = {
     ".png": Format("pngsave", depths=("8", "16")),
     ".tif": _TIFF,
     ".tiff": _TIFF,
-    ".webp": Format("webpsave", {"Q": 90, "smart_subsample": True}),
-    ".avif": Format("heifsave", {"Q": 80, "compression": "av1", "subsample_mode": "off"}, depths=("8", "16"), turns=False),
+    ".webp": Format("webpsave", {"Q": 90, "smart_subsample": True}, longest=16_383),
+    ".avif": Format(
+        "heifsave",
+        {"Q": 80, "compression": "av1", "subsample_mode": "off"},
+        depths=("8", "16"),
+        turns=False,
+        longest=16_384,
+    ),
     ".jp2": Format("jp2ksave", {"Q": 90, "subsample_mode": "off"}, depths=("8", "16"), turns=False),
 }
 """By the ending of the file's name."""
@@ -136,6 +144,19 @@ class Result:
     """Of a TIFF: whether it may become larger than 4 GB."""
     thumbnail: bytes = b""
     """A JPEG, in place of the one in the source's EXIF."""
+
+    def __post_init__(self) -> None:
+        """Refuse, before any work, what the format cannot hold.
+
+        Raises:
+            ImageError: A side is too long for it.
+        """
+        longest, (height, width) = format_of(self.target).longest, self.size
+        if longest is not None and max(self.size) > longest:
+            raise ImageError(
+                f"cannot write {self.target}: a {self.target.suffix} has at most {longest} pixels a side, not {width} by "
+                f"{height}; write a .tif or .png"
+            )
 
 
 def format_of(target: Path) -> Format:

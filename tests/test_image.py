@@ -611,11 +611,15 @@ def test_bad_steering_leaves_no_file(colorizer: Colorizer, tmp_path: Path) -> No
     _only(tmp_path, "plain.png")
 
 
-@pytest.mark.parametrize(("suffix", "longest"), [(".webp", 16383), (".jpg", 65500)])
+@pytest.mark.parametrize(("suffix", "longest"), [(".webp", 16383), (".jpg", 65500), (".avif", 16384)])
 def test_a_picture_too_large_for_its_format_is_named_once(tmp_path: Path, suffix: str, longest: int) -> None:
     target = tmp_path / f"long{suffix}"
-    with pytest.raises(SourceError) as caught:
-        write_picture(target, np.zeros((1, longest + 40, 3), np.uint8))
+    write_picture(target, np.zeros((1, longest, 3), np.uint8))
+    target.unlink()
+    with pytest.raises(
+        ImageError, match=f"at most {longest} pixels a side, not {longest + 1} by 1; write a .tif or .png"
+    ) as caught:
+        write_picture(target, np.zeros((1, longest + 1, 3), np.uint8))
     assert str(caught.value).count("cannot write") == 1
     assert "\n" not in str(caught.value)
     _only(tmp_path)
