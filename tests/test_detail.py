@@ -263,7 +263,7 @@ def test_the_confidence_is_that_of_the_closer_look(tmp_path: Path) -> None:
 
 def test_the_command_passes_detail_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
-    monkeypatch.setattr(Colorizer, "image", lambda *_, **options: given.append(options["detail"]))
+    monkeypatch.setattr(Colorizer, "image", lambda *_, **options: given.append(options["detail"]) or ())
     source = _saved(tmp_path / "a.png", scene(40, 40))
     for more in (["--detail", "auto"], ["--detail", "4"], []):
         with pytest.raises(SystemExit, match="0"):
