@@ -20,7 +20,7 @@ from edgecolor._cli_shared import noticing_ctrl_c, read_mask
 from edgecolor._colorizer import ALTERNATIVES_MAX
 from edgecolor._detail import Detail
 from edgecolor._errors import ImageError, SourceError
-from edgecolor._files import is_stream, make_folder
+from edgecolor._files import make_folder
 from edgecolor._formats import FORMATS, QUALITY_MAX, Compression, Depth
 from edgecolor._icc import ProfileName, rgb_profile, rgb_space
 from edgecolor._target import identity
@@ -211,6 +211,7 @@ def _image(options: argparse.Namespace) -> int:
         for record in pool.map(work, jobs) if pool else map(work, jobs):
             bars.done()
             failures += tell(record)
+        stop_if_pressed()  # while the last one was written
     return 1 if failures else 0
 
 
@@ -347,13 +348,16 @@ def _job(given: Path, source: Path, place: Path, options: argparse.Namespace) ->
 @contextmanager
 def _appended(path: Path) -> Iterator[Callable[[Record], None]]:
     """A function that adds a line to a file."""
-    if is_stream(path) and not path.is_char_device():  # the terminal and /dev/null may be written to
-        raise SourceError(f"cannot write {path}: it is a pipe or device; give the name of a file")
     try:
-        file = path.open("a", encoding="utf-8")
-        _end_line(path, file)
+        # a pipe that nobody reads is an error, and not waited for
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o666)
+        os.set_blocking(descriptor, True)
+        file = os.fdopen(descriptor, "a", encoding="utf-8")
     except OSError as error:
-        raise SourceError(f"cannot write {path}: {error.strerror or error}") from error
+        why = "nobody reads this pipe" if error.errno == errno.ENXIO else error.strerror or error
+        raise SourceError(f"cannot write {path}: {why}") from error
+    with suppress(OSError):
+        _end_line(path, file)
 
     def add(record: Record) -> None:
         try:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -45,7 +46,7 @@ def read_mask(path: Path) -> npt.NDArray[np.bool_]:
     if len(pages) > 1:
         raise ImageError(f"{path} has {len(pages)} pages; a mask has one")
     mask = read_page(pages[0])
-    inside = _light(mask if mask.ndim == 2 else mask.max(axis=2))
+    inside = _light(mask if mask.ndim == 2 else cv2.cvtColor(mask, cv2.COLOR_RGB2GRAY))
     if pages[0].has_alpha:
         opacity = np.concatenate([strip.alpha for strip in pages[0].strips() if strip.alpha is not None])
         inside &= _light(upright(opacity.reshape(opacity.shape[:2]), pages[0].orientation))
@@ -66,7 +67,9 @@ def noticing_ctrl_c() -> Iterator[Callable[[], None]]:
 
     Raised by Python in a callback of one of the libraries, the first could be lost.
     """
-    if threading.current_thread() is not threading.main_thread():  # where no signals come
+    before = signal.getsignal(signal.SIGINT)
+    # on other threads no signals come, and a shell's background jobs ignore this one
+    if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None):
         yield lambda: None
         return
     pressed = False
@@ -80,7 +83,7 @@ def noticing_ctrl_c() -> Iterator[Callable[[], None]]:
         if pressed:
             raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, note)
     try:
         yield stop_if_pressed
     finally:

@@ -110,6 +110,7 @@ def _video(options: argparse.Namespace) -> int:
             show(done)
 
         options.open_colorizer(options).video(options.source, target, reference=reference, **chosen, progress=progress)
+        stop_if_pressed()
     return 0
 
 

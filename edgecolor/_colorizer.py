@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from numbers import Integral, Real
-from os import PathLike
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
@@ -108,8 +108,9 @@ class Colorization:
     def __copy__(self) -> Colorization:
         return replace(self)
 
-    def __deepcopy__(self, _: dict[int, Any]) -> Colorization:
-        return replace(self, image=self.image.copy(), confidence=self.confidence.copy())
+    def __deepcopy__(self, memo: dict[int, Any]) -> Colorization:
+        copied = memo[id(self)] = replace(self, image=self.image.copy(), confidence=self.confidence.copy())
+        return copied
 
     def alternatives(self, count: int = 3) -> list[Picture]:
         """Other colourings that the network finds plausible: ``count`` arrays like ``image``.
@@ -316,6 +317,7 @@ class Colorizer:
         from edgecolor._image import Decision, Order, Survey, color_file
 
         source, target = path_of(source), path_of(target)
+        path_of(profile)  # no other kind of value
         hints = listed(hints)
         points = hint_points(hints)
         check_vividness(vividness)
@@ -349,7 +351,7 @@ class Colorizer:
         order = Order(
             area=self._model.grid_area,
             saving=Saving(depth, compression, quality),
-            profile=str(path_of(profile)),
+            profile=fspath(profile),
             note=self._note(alternative),
             confidence=None if confidence is None else path_of(confidence),
             points=points,

@@ -36,10 +36,7 @@ def whole_file(target: Path) -> Iterator[Path]:
     """
     if not target.name:
         raise SourceError(f"cannot write {str(target)!r}: it names no file")
-    if target.is_dir():  # said before the work, not after it
-        raise SourceError(f"cannot write {target}: {os.strerror(errno.EISDIR)}")
-    if is_stream(target):  # the file would take its place
-        raise SourceError(f"cannot write {target}: it is a pipe or device; give the name of a file")
+    check_free(target)
     partial = target.with_name(f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]}.partial{target.suffix}")
     try:
         with _held(partial, target) as held:
@@ -56,6 +53,18 @@ def whole_file(target: Path) -> Iterator[Path]:
         raise
     except OSError as error:
         raise SourceError(f"cannot write {target}: {error.strerror or error}") from error
+
+
+def check_free(target: Path) -> None:
+    """Refuse, before any work, a name that a file cannot take.
+
+    Raises:
+        SourceError: A folder has it, or a pipe or device, whose place the file would take.
+    """
+    if os.path.isdir(target):  # noqa: PTH112  # Path's raises where a folder above cannot be looked into
+        raise SourceError(f"cannot write {target}: {os.strerror(errno.EISDIR)}")
+    if is_stream(target):
+        raise SourceError(f"cannot write {target}: it is a pipe or device; give the name of a file")
 
 
 def is_stream(path: Path) -> bool:

@@ -163,6 +163,9 @@ def check_region(region: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray
     """
     if region.shape != size or region.dtype != np.bool_:
         remedy = "; write region > 0" if region.shape == size and region.dtype.kind in "iuf" else ""
+        if region.ndim == 2 and region.shape != size:
+            height, width = size
+            remedy = f": the picture, upright, is {width} by {height} pixels, the region {region.shape[1]} by {region.shape[0]}"
         raise ImageError(f"a region must be a bool array of shape {size}, got {region.dtype} {region.shape}{remedy}")
     return region
 

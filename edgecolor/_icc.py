@@ -105,7 +105,7 @@ def rgb_profile(name: str) -> bytes:
     except OSError as error:
         raise SourceError(f"cannot read the profile {name}: {error.strerror or error}; give a file, or {names}") from error
     if len(profile) > _PROFILE_BYTES_MAX:
-        raise ImageError(f"{name} is no ICC profile: it has more than {_PROFILE_BYTES_MAX >> 20} MB")
+        raise ImageError(f"a profile to write in must be an RGB profile, this file has more than {_PROFILE_BYTES_MAX >> 20} MB")
     return profile
 
 

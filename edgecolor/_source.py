@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
-from weakref import finalize
 
 import cv2
 import numpy as np
@@ -262,8 +261,9 @@ class Page:
                 return _loaded(self._bare(without), fail_on)
             if not self.tags and (image := open_bitmap(self.path)):
                 return image
+            source = load_vips().Source.new_from_file(os.fsencode(self.path))  # a name, whatever its bytes and brackets
             try:
-                return _loaded(_read_source(self.path), fail_on, **page)
+                return _loaded(source, fail_on, **page)
             except load_vips().Error as error:
                 if "known format" in str(error) and (foreign := what_is_foreign(self.path)):
                     raise ImageError(f"{self.name} is {foreign}") from error
@@ -409,28 +409,6 @@ def _shrunk(rows: Picture, shrink: int) -> tuple[Picture, Picture]:
         return part, rows[len(part) :]
     small = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA) if height else rows[:0, :width]
     return small, rows[len(part) :]
-
-
-class _Reader:
-    """A file that is closed when nobody reads it any more."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
-        finalize(self, self._file.close)
-
-    def read(self, length: int) -> bytes:
-        return self._file.read(length)
-
-    def seek(self, offset: int, whence: int) -> int:
-        return self._file.seek(offset, whence)
-
-
-def _read_source(path: Path) -> Any:
-    """For libvips: a file that is read. It would map it, and a file cut off meanwhile then ends the process by a signal."""
-    reader, source = _Reader(path), load_vips().SourceCustom()
-    source.on_read(reader.read)
-    source.on_seek(reader.seek)
-    return source
 
 
 def _is_jpeg(image: pyvips.Image) -> bool:

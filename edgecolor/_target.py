@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecolor._errors import ImageError, SourceError
-from edgecolor._files import reading, whole_file
+from edgecolor._files import check_free, reading, whole_file
 from edgecolor._formats import JPEG, STRIP_PIXELS, Result, Saving, depth_of, format_of, saver_options
 from edgecolor._icc import rgb_profile
 from edgecolor._jpeg import add_segments, unwritten
@@ -66,8 +66,10 @@ def check_map(source: Path, target: Path, path: Path) -> None:
 
     Raises:
         ImageError: Saying which, or that its format is unknown.
+        SourceError: A folder or pipe has its name.
     """
     format_of(path)
+    check_free(path)
     for words, taken in (("the source", source), ("the result", target)):
         if identity(path) == identity(taken):
             raise ImageError(f"the confidence cannot go to {path}, which is {words}, {taken}; give it another name")

@@ -263,7 +263,12 @@ def test_the_confidence_is_that_of_the_closer_look(tmp_path: Path) -> None:
 
 def test_the_command_passes_detail_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
-    monkeypatch.setattr(Colorizer, "image", lambda *_, **options: given.append(options["detail"]) or ())
+
+    def image(*_: Any, detail: Any, **__: Any) -> tuple[str, ...]:
+        given.append(detail)
+        return ()
+
+    monkeypatch.setattr(Colorizer, "image", image)
     source = _saved(tmp_path / "a.png", scene(40, 40))
     for more in (["--detail", "auto"], ["--detail", "4"], []):
         with pytest.raises(SystemExit, match="0"):

@@ -84,7 +84,7 @@ def test_a_curve_that_does_not_rise_is_named(curve: bytes) -> None:
 def test_what_is_too_large_for_a_profile_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "large.icc").open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(ImageError, match=r"large\.icc is no ICC profile: it has more than 64 MB"):
+    with pytest.raises(ImageError, match="must be an RGB profile, this file has more than 64 MB"):
         rgb_profile(str(tmp_path / "large.icc"))
 
 

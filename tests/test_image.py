@@ -23,7 +23,6 @@ from fakes import (
     fake_colorizer,
     lab,
     pixels_of,
-    run_python,
     scene,
     tripled,
 )
@@ -740,31 +739,6 @@ def test_a_jpeg_that_claims_more_than_it_can_hold_is_named(tmp_path: Path) -> No
         ImageError, match=rf"claims 65000 by 65000 pixels in {len(content):,} bytes; it is damaged, get it anew"
     ):
         fake_colorizer().image(tmp_path / "claim.jpg", tmp_path / "out.png")
-
-
-@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
-def test_a_file_that_is_cut_off_while_it_is_read_ends_no_process(tmp_path: Path, name: str) -> None:
-    """Mapped, as libvips would have it, its pages are gone, and the process is ended by a signal."""
-    assert cv2.imwrite(str(tmp_path / name), scene(1200, 1500))
-    code = f"""
-import os
-from edgecolor import ImageError, SourceError, _source
-from fakes import fake_colorizer
-_source.HELD_BYTES, cut = 0, False
-def progress(share):
-    global cut
-    if not cut:
-        os.truncate({name!r}, 9000)
-    cut = True
-try:
-    print(fake_colorizer().image({name!r}, "out.png", progress=progress))
-except (ImageError, SourceError) as error:
-    print(error)
-"""
-    done = run_python("-c", code, home=tmp_path, path=str(Path(__file__).parent))
-    assert done.returncode == 0, done.stderr
-    assert "damaged" in done.stdout
-    assert [path.name for path in tmp_path.iterdir() if path.name != name] in ([], ["out.png"])
 
 
 def _damaged_jpeg(folder: Path) -> Path:
