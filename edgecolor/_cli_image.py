@@ -30,6 +30,8 @@ from edgecolor.batch import Record, colored_by
 READ = (*FORMATS, ".heic", ".heif", ".gif", ".jxl", ".bmp", ".pbm", ".pgm", ".pnm", ".ppm")
 """Endings that are taken from folders."""
 
+_JOBS_MAX = 256
+
 _OUT_HELP = (
     "file to write, for one photograph (default: beside IN, as IN-colour.EXT; EXT is --format, else that of IN, else png)"
 )
@@ -77,7 +79,7 @@ def add_image_command(
     add_detail(image)
     image.add_argument(
         "--alternative",
-        type=_alternative,
+        type=_up_to(ALTERNATIVES_MAX),
         default=0,
         metavar="N",
         help="write the N-th of the other colourings that the network finds plausible, from 1; explain shows the first two",
@@ -97,7 +99,7 @@ def add_image_command(
     )
     image.add_argument(
         "--quality",
-        type=_quality,
+        type=_up_to(QUALITY_MAX),
         metavar="Q",
         help="how much to keep in formats that lose, 1 to 100: JPEG, WebP, AVIF, JPEG 2000, and jpeg and webp in a TIFF "
         "(default: 92 for JPEG, 90 for WebP and JPEG 2000, 80 for AVIF)",
@@ -114,7 +116,8 @@ def add_image_command(
         "--region",
         type=Path,
         metavar="MASK",
-        help="picture of the size of IN, light where it is to be coloured; where it is dark or transparent, every value stays",
+        help="picture of the size of IN, upright, light where it is to be coloured; where it is dark or transparent, every "
+        "value stays",
     )
     image.add_argument(
         "--confidence",
@@ -123,7 +126,11 @@ def add_image_command(
         help="picture to write of how sure each colour is, white for certain; for many photographs, a folder",
     )
     image.add_argument(
-        "--jobs", type=_jobs, default=1, metavar="N", help="how many photographs to colour at once, 1 to 256 (default: 1)"
+        "--jobs",
+        type=_up_to(_JOBS_MAX),
+        default=1,
+        metavar="N",
+        help=f"how many photographs to colour at once, 1 to {_JOBS_MAX} (default: 1)",
     )
     image.add_argument(
         "--skip-existing", action="store_true", help="pass over photographs whose result is there, to go on after a stop"
@@ -149,22 +156,15 @@ def detail_of(options: argparse.Namespace) -> Detail:
     return detail
 
 
-def _alternative(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= ALTERNATIVES_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {ALTERNATIVES_MAX}")
-    return int(text)
+def _up_to(most: int) -> Callable[[str], int]:
+    """For argparse: a whole number from 1 on."""
 
+    def number(text: str) -> int:
+        if not text.isdecimal() or not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {most}")
+        return int(text)
 
-def _quality(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= QUALITY_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {QUALITY_MAX}")
-    return int(text)
-
-
-def _jobs(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 256:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 256")
-    return int(text)
+    return number
 
 
 def _image(options: argparse.Namespace) -> int:

@@ -913,7 +913,7 @@ def test_a_report_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pyt
     ("arguments", "words"),
     [
         (["{folder}"], "is a folder; say where its photographs go with --out-dir"),
-        (["{photo}", "--jobs", "0"], "not a number from 1 to 256"),
+        (["{photo}", "--jobs", "0"], "'0' is not a whole number from 1 to 256"),
         (["{photo}", "--format", "gif"], "'gif'"),
         (["{photo}", "--depth", "12"], "'12'"),
     ],
