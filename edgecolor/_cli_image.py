@@ -300,8 +300,17 @@ def _found(given: Path, options: argparse.Namespace) -> tuple[list[tuple[Path, P
 
     found: list[Path] = []
     errors: list[OSError] = []
-    for root, folders, names in os.walk(given, onerror=errors.append):
-        folders[:] = [name for name in folders if is_meant(Path(root, name))]
+    walked = {given.resolve()}
+
+    def is_new(folder: Path) -> bool:
+        real = folder.resolve()  # links are followed, but each folder is looked into once
+        if real in walked or (folder.is_symlink() and given.resolve() in real.parents):
+            return False
+        walked.add(real)
+        return True
+
+    for root, folders, names in os.walk(given, onerror=errors.append, followlinks=True):
+        folders[:] = [name for name in sorted(folders) if is_meant(Path(root, name)) and is_new(Path(root, name))]
         paths = [Path(root, name) for name in names]
         found += [path for path in paths if path.suffix.lower() in READ and _is_file(path) and is_meant(path)]
     unread = []

@@ -157,6 +157,17 @@ class Result:
                 f"cannot write {self.target}: a {self.target.suffix} has at most {longest} pixels a side, not {width} by "
                 f"{height}; write a .tif or .png"
             )
+        within = _WITHIN.get(self.saving.compression) if self.is_in_strips else None
+        if within is not None and within.longest is not None and width > within.longest:
+            raise ImageError(
+                f"cannot write {self.target}: {self.saving.compression} in the strips of a TIFF has at most {within.longest} "
+                f"pixels a row, not {width}; ask for deflate"
+            )
+
+    @property
+    def is_in_strips(self) -> bool:
+        """Whether it is a TIFF without tiles."""
+        return format_of(self.target) is _TIFF and not self.pyramid and _tile_of(self.like) is None
 
 
 def format_of(target: Path) -> Format:
@@ -206,6 +217,13 @@ def saver_options(result: Result) -> dict[str, Any]:
     return options
 
 
+def _tile_of(like: Page | None) -> tuple[int, int] | None:
+    """Width and height of the tiles of a TIFF's page, if it has any."""
+    tags = (like.tags if like else None) or {}
+    sides = [tags[number].numbers for number in (322, 323) if number in tags]
+    return (sides[0][0], sides[1][0]) if len(sides) == 2 and all(sides) else None
+
+
 def _is_lossless(like: Page) -> bool:
     with reading(like.name), like.path.open("rb") as file:
         return is_lossless_webp(file)
@@ -230,7 +248,7 @@ def _compression(result: Result, held: int | None) -> str:
 
 def _tiff_options(result: Result) -> dict[str, Any]:
     like = result.like.tags if result.like else None
-    wanted = (259, 317, 322, 323, 330, 338)
+    wanted = (259, 317, 330, 338)
     numbers = {number: tag.numbers for number, tag in (like or {}).items() if number in wanted and tag.numbers}
     compression = _compression(result, numbers.get(259, [1])[0] if like else None)
     options: dict[str, Any] = {"compression": compression}
@@ -243,13 +261,12 @@ def _tiff_options(result: Result) -> dict[str, Any]:
         options["Q"] = int(result.saving.quality or _WITHIN[compression].options["Q"])
     if result.bands == 4 and numbers.get(EXTRA_SAMPLES) == _PREMULTIPLIED:
         options["premultiply"] = True  # libvips has divided by it where it read the page
-    if 322 in numbers and 323 in numbers:
-        options |= {"tile": True, "tile_width": numbers[322][0], "tile_height": numbers[323][0]}
-    elif result.pyramid:  # which libvips writes in tiles only
-        options |= {"tile": True, "tile_width": _TILE_SIDE, "tile_height": _TILE_SIDE}
+    if not result.is_in_strips:
+        width, height = _tile_of(result.like) or (_TILE_SIDE, _TILE_SIDE)  # libvips writes pyramids in tiles only
+        options |= {"tile": True, "tile_width": width, "tile_height": height}
     if result.pyramid:
         options |= {"pyramid": True, "subifd": 330 in numbers}
-    if not options.get("tile"):
+    if result.is_in_strips:
         # the rows of a strip, which libvips holds; in strips of one row it loses the last (8.18)
         rows = min(128, max(2, STRIP_PIXELS // result.size[1]))
         options["tile_height"] = rows if compression != "jpeg" else max(_JPEG_ROWS, rows // _JPEG_ROWS * _JPEG_ROWS)

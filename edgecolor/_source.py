@@ -25,7 +25,7 @@ from edgecolor._icc import grey_tone, kind
 from edgecolor._jpeg import views_of_jpeg
 from edgecolor._luma import Luma, Tone, read_luma
 from edgecolor._png import frames_of_png
-from edgecolor._tiff import BarePage, Tags, TiffError, bulky, is_big, plain_rows, read_directories
+from edgecolor._tiff import BarePage, Tags, TiffError, is_big, plain_rows, read_directories, unwanted
 from edgecolor._vips import load_vips, reason
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ class Page:
         # of a tile that cannot be read, libvips (8.18) only warns, and makes it black; strips and other files it refuses
         fail_on = "warning" if strict or (self.tags and _TILE_WIDTH in self.tags) else "error"
         with _named(self.name):
-            if without := bulky(self.tags or {}):
+            if without := unwanted(self.tags or {}):
                 return _loaded(self._bare(without), fail_on)
             if not self.tags and (image := open_bitmap(self.path)):
                 return image

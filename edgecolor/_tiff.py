@@ -50,6 +50,10 @@ _LAYERS = 37724
 
 ENCODING |= {_LAYERS}
 
+_ORIENTATION = 274
+_WAYS_TO_LIE = [[number] for number in range(1, 9)]
+"""Of a picture. Some programs write 0 for what they do not know, and libtiff refuses the strips of such a page."""
+
 _BULKY_BYTES = 1 << 20
 """Of a tag that libvips (8.18), which lets libtiff hold 50 MB, is not shown: scans come with more."""
 
@@ -240,10 +244,14 @@ class BarePage:
         return self._at
 
 
-def bulky(tags: Tags) -> frozenset[int]:
-    """Those of a page that take much memory and tell nothing of how to read it."""
+def unwanted(tags: Tags) -> frozenset[int]:
+    """Those of a page that tell nothing of how to read it, and take much memory, or would stop libvips."""
     return frozenset(
-        number for number, tag in tags.items() if number == _LAYERS or (number not in ENCODING and len(tag.data) > _BULKY_BYTES)
+        number
+        for number, tag in tags.items()
+        if number == _LAYERS
+        or (number not in ENCODING and len(tag.data) > _BULKY_BYTES)
+        or (number == _ORIENTATION and tag.numbers[:1] not in _WAYS_TO_LIE)
     )
 
 

@@ -809,16 +809,22 @@ def test_results_above_the_folder_are_not_written_over_photographs(tmp_path: Pat
     assert [path.read_bytes() for path in photos] == before
 
 
-def test_links_to_photographs_are_followed_and_links_to_folders_are_not(tmp_path: Path) -> None:
-    album, other, out = tmp_path / "album", _photo(tmp_path / "other" / "a.png"), tmp_path / "out"
-    album.mkdir()
+def test_links_are_followed_and_each_folder_is_looked_into_once(tmp_path: Path) -> None:
+    album, other, out = tmp_path / "album", _photo(tmp_path / "other" / "b.png"), tmp_path / "out"
+    _photo(album / "own" / "c.png", 1)
     (album / "a.png").symlink_to(other)
+    (album / "another").symlink_to(other.parent)
     (album / "folder").symlink_to(other.parent)
     (album / "nowhere.png").symlink_to(tmp_path / "none.png")
     (album / "circle.png").symlink_to(album / "circle.png")
+    (album / "circle").symlink_to(album)
+    (album / "below").symlink_to(album / "own")
+    (other.parent / "back").symlink_to(album)
+    (album / "nothing").symlink_to(tmp_path / "none")
+    (album / "self").symlink_to(album / "self")
     (tmp_path / "link").symlink_to(album)
     assert _run("image", tmp_path / "link", "--out-dir", out) == 0
-    assert [path.name for path in out.iterdir()] == ["a.png"]
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*.png")) == ["a.png", "another/b.png", "own/c.png"]
 
 
 def test_names_of_any_bytes_are_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,7 +34,7 @@ from edgecolor._image import Decision, Order, Survey, color_file
 from edgecolor._metadata import per_mm
 from edgecolor._source import open_source, read_page, read_picture
 from edgecolor._target import write_picture
-from edgecolor._vips import load_vips
+from edgecolor._vips import load_vips, writes_tiff
 from edgecolor._webp import is_lossless_webp
 from edgecolor.batch import colored_by
 
@@ -622,6 +622,26 @@ def test_a_picture_too_large_for_its_format_is_named_once(tmp_path: Path, suffix
     assert str(caught.value).count("cannot write") == 1
     assert "\n" not in str(caught.value)
     _only(tmp_path)
+
+
+@pytest.mark.parametrize(("compression", "longest"), [("jpeg", 65500), ("webp", 16383)])
+def test_strips_too_wide_for_their_compression_are_named_before_the_work(
+    colorizer: Colorizer, tmp_path: Path, compression: Any, longest: int
+) -> None:
+    if not writes_tiff(compression):
+        pytest.skip(f"this libvips does not write {compression} in a TIFF")
+    steps: list[float] = []
+    source = _save(tmp_path / "wide.png", np.zeros((16, longest + 1), np.uint8))
+    message = f"{compression} in the strips of a TIFF has at most {longest} pixels a row, not {longest + 1}; ask for deflate"
+    with pytest.raises(ImageError, match=message):
+        colorizer.image(source, tmp_path / "colour.tif", compression=compression, progress=steps.append)
+    assert not [share for share in steps if share > 0.5]
+    _only(tmp_path, "wide.png")
+    narrow = _save(tmp_path / "narrow.png", np.zeros((longest + 1, 16), np.uint8))  # a column, whose strips are low
+    colorizer.image(narrow, tmp_path / "colour.tif", compression=compression)
+    tiled = _save(tmp_path / "tiled.tif", np.zeros((16, longest + 1), np.uint8), tile=True)
+    colorizer.image(tiled, tmp_path / "tiles.tif", compression=compression)
+    assert _pixels(tmp_path / "tiles.tif").shape[:2] == (16, longest + 1)
 
 
 # Whole or not at all

@@ -1469,6 +1469,21 @@ def test_an_unreadable_page_is_named_and_leaves_nothing(colorizer: Colorizer, tm
 # Confidence
 
 
+@pytest.mark.parametrize("options", [{}, {"tile": True}, {"compression": "deflate"}, {"compression": "jpeg"}])
+@pytest.mark.parametrize("orientation", [0, 9, 77])
+def test_a_way_to_lie_that_does_not_exist_is_upright(
+    colorizer: Colorizer, tmp_path: Path, options: dict[str, Any], orientation: int
+) -> None:
+    source = _save(tmp_path / "a.tif", _grey(), {"orientation": 1}, **options)
+    upright = _pixels(source)
+    data = bytearray(source.read_bytes())
+    place = data.index(struct.pack("<HHI", 274, 3, 1)) + 8
+    data[place : place + 2] = struct.pack("<H", orientation)
+    source.write_bytes(data)
+    colorizer.image(source, tmp_path / "colour.tif", compression="deflate")
+    assert_lightness_kept(_pixels(tmp_path / "colour.tif"), upright)
+
+
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_the_confidence_lies_beside(colorizer: Colorizer, tmp_path: Path, orientation: int) -> None:
     source = _save(tmp_path / "a.tif", _grey(), {"orientation": orientation})
