@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -25,23 +24,61 @@ from edgecolor._models import find_model
 from edgecolor._plans import FOLDER_VARIABLE
 
 
+class Clock:
+    """Time passes only where something is said to take some."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def perf_counter(self) -> float:
+        return self.seconds
+
+
 class SlowEngine(FakeEngine):
-    """A network that takes 20 ms."""
+    """A network that takes 20 ms, and 2 ms more each time."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock = clock
 
     def run(self, planes: Array, *outputs: OutputName) -> tuple[Array, ...]:
-        time.sleep(0.02)
+        self.clock.seconds += 0.02 + 0.002 * len(self.planes)
         return super().run(planes, *outputs)
 
 
-def test_frames_are_measured_beside_the_network() -> None:
-    engine = SlowEngine()
-    figures = _bench.bench(edgecolor.Colorizer(engine, fake_model()), (256, 384), 0.01)
+class SlowColorizer(edgecolor.Colorizer):
+    """Pixel work of 30 ms for RGB and of 10 ms for chroma planes."""
+
+    def __call__(self, gray: Any, **steering: Any) -> Any:
+        self.clock.seconds += 0.03
+        return super().__call__(gray, **steering)
+
+    def chroma_planes(self, y: Any, **options: Any) -> Any:
+        self.clock.seconds += 0.01
+        return super().chroma_planes(y, **options)
+
+    @property
+    def clock(self) -> Clock:
+        engine = self._engine
+        assert isinstance(engine, SlowEngine)
+        return engine.clock
+
+
+@pytest.mark.parametrize(("seconds", "runs"), [(0.01, 5), (2.0, 8)])  # 106 ms the first round, 18 more each
+def test_frames_are_measured_beside_the_network(monkeypatch: pytest.MonkeyPatch, seconds: float, runs: int) -> None:
+    clock = Clock()
+    monkeypatch.setattr(_bench, "time", clock)
+    engine = SlowEngine(clock)
+    figures = _bench.bench(SlowColorizer(engine, fake_model()), (256, 384), seconds)
     assert list(figures) == ["network", "rgb", "chroma_planes"]
-    for of in figures.values():
-        assert 20 <= of["p25_ms"] <= of["median_ms"] <= of["p75_ms"] <= of["p99_ms"]
-        assert of["runs"] == 5
-    assert figures["network"]["ratio_to_network"] == 1
-    assert figures["rgb"]["ratio_to_network"] > 1
+    network = [20 + 2 * 3 * index for index in range(3, 3 + runs)]  # three of the rounds warm up
+    for name, more in (("network", 0), ("rgb", 32), ("chroma_planes", 14)):
+        of, times = figures[name], np.array(network) + more
+        assert of["runs"] == runs
+        assert [of["p25_ms"], of["median_ms"], of["p75_ms"], of["p99_ms"]] == pytest.approx(
+            np.percentile(times, [25, 50, 75, 99]), abs=0.001
+        )
+        assert of["ratio_to_network"] == pytest.approx(np.median(times / np.array(network)), abs=0.001)
     assert engine.planes[0].shape == engine.planes[1].shape == engine.planes[2].shape
 
 
