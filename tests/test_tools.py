@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -296,6 +297,20 @@ def test_teacher_answers_as_the_student_does(teacher: Path) -> None:
     assert isinstance(net, teaching.Teacher)
     for ours, theirs in zip(net(planes), ColorNet().eval()(planes), strict=True):
         assert ours.shape == theirs.shape
+
+
+def test_a_run_goes_on_from_another_one(teacher: Path, run: Path, tmp_path: Path) -> None:
+    common = ["--photos", str(PHOTOS), "--limit", "6", "--validate", str(PHOTOS), "--batch", "4", "--size", "32", "--late", "0"]
+    common += ["--images", "4", "--rate", "0", "--encoder-rate", "0", "--weight-decay", "0", "--settled"]
+    for role, begin in (("teacher", teacher), ("alone", run)):
+        out = tmp_path / role
+        train.main([*common, "--role", role, "--begin", str(begin), "--run", str(out)])
+        before, after = (torch.load(path / "checkpoint.pt", weights_only=True) for path in (begin, out))
+        weights = {name: value for name, value in before["average"].items() if not re.search("running|batches", name)}
+        assert all(torch.equal(value, after["net"][name]) for name, value in weights.items())
+        assert after["seen_before"] == before["seen"] + before.get("seen_before", 0)
+    with pytest.raises(SystemExit, match="is no teacher's run"):
+        train.main([*common, "--role", "teacher", "--begin", str(run), "--run", str(tmp_path / "wrong")])
 
 
 def test_a_transformers_first_blocks_learn_least(teacher: Path) -> None:

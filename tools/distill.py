@@ -12,7 +12,6 @@ nothing, the truth alone counts. Otherwise as ``tools.train``.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,9 +22,8 @@ from torch import Tensor, nn
 from tools.beliefs import read_beliefs
 from tools.data import Batch
 from tools.losses import colors_believed, colors_of, distance, shown_ab, true_colors
-from tools.network import SIZES, ColorNet, photographs_seen, read_network, slim
 from tools.teacher import read_believer
-from tools.train import Run, answer, fit, frozen, new_student, options_parser, read_data, some_cells, together
+from tools.train import Run, answer, fit, options_parser, read_data, some_cells, student, together
 
 
 class Distillation:
@@ -56,34 +54,17 @@ class Distillation:
         return together({"truth": truth, "taught": taught}, shown_ab(given), sure, true, self.shown)
 
 
-def begun(options: argparse.Namespace) -> tuple[ColorNet, int]:
-    """The student as it stands before its first step, and how many photographs made it so."""
-    if not options.begin:
-        return new_student(options.size_of, options.freeze), 0
-    earlier, net = read_network(options.begin), ColorNet(SIZES[options.size_of])
-    if earlier.size == net.size:
-        net.load_state_dict(earlier.state_dict())
-    else:
-        slim(earlier, net)
-    return frozen(net, options.freeze), photographs_seen(options.begin)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Read the photographs and the teacher, then train from where the run stands."""
     parser = options_parser(__doc__)
     parser.add_argument("--teacher", type=Path, required=True, help="folder of the teacher's run")
-    parser.add_argument(
-        "--begin",
-        type=Path,
-        help="folder of a run to begin with, of the same size or of a larger one (default: ImageNet's weights)",
-    )
     parser.add_argument("--beliefs", type=Path, help="folder that tools.beliefs wrote; the teacher is then not asked again")
     parser.add_argument("--trust", type=float, default=0.7, help="in the teacher, beside the truth (default %(default)s)")
     options = parser.parse_args(arguments)
     options.run.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
     torch.manual_seed(options.seed)
-    net, seen_before = begun(options)
+    net, seen_before = student(options)
     run = Run(options, net, seen_before)
     teacher = read_believer(options.teacher).requires_grad_(requires_grad=False).to(run.device)
     data = read_data(options)

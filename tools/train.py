@@ -27,10 +27,10 @@ from edgecolor._color import lab_to_rgb
 from tools.data import BELIEF_STRIDE, Array, Batch, Batches, Kind, Photo, loader, read_photos
 from tools.figures import grey_of, psnr
 from tools.losses import TEMPERATURE, Colors, colors_of, delta_e00, distance, doubt, miss, shown_ab, true_colors
-from tools.network import SIZES, STRIDE, ColorNet, expected_ab, settle, slim
+from tools.network import SIZES, STRIDE, ColorNet, expected_ab, photographs_seen, read_network, settle, slim
 from tools.optimizer import Optimizer
 from tools.shown import Shown, shown
-from tools.teacher import Teacher, new_teacher
+from tools.teacher import Teacher, new_teacher, read_believer
 from tools.vision import DEPTH
 
 Losses = Callable[[nn.Module, Batch], dict[str, Tensor]]
@@ -67,6 +67,11 @@ def options_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--validate", type=Path, required=True, help="tar file or folder of photographs not trained on")
     parser.add_argument("--run", type=Path, required=True, help="folder for checkpoints, log and pictures")
     parser.add_argument("--size-of", choices=SIZES, default="lite", help="the network to train (default %(default)s)")
+    parser.add_argument(
+        "--begin",
+        type=Path,
+        help="folder of a run to begin with, of the same size or of a larger one (default: published weights)",
+    )
     parser.add_argument("--images", type=int, default=400_000, help="photographs to see in all (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=np.inf, help="to learn for, if that is less (default: no limit)")
     parser.add_argument("--decay", type=float, default=0.75, help="last part in which the rate falls (default %(default)s)")
@@ -369,12 +374,29 @@ def read_data(options: argparse.Namespace) -> Data:
     return Data(photos, validation)
 
 
-def new_student(size: str, freeze: int) -> ColorNet:
-    """With ImageNet's weights."""
-    large, net = ColorNet(), ColorNet(SIZES[size])
-    large.encoder.load_imagenet(imagenet_weights())
-    slim(large, net)
-    return frozen(net, freeze)
+def student(options: argparse.Namespace) -> tuple[ColorNet, int]:
+    """A network that ships as it stands before its first step, and how many photographs made it so."""
+    net = ColorNet(SIZES[options.size_of])
+    if options.begin:
+        earlier, seen = read_network(options.begin), photographs_seen(options.begin)
+    else:
+        earlier, seen = ColorNet(), 0
+        earlier.encoder.load_imagenet(imagenet_weights())
+    if options.begin and earlier.size == net.size:
+        net.load_state_dict(earlier.state_dict())
+    else:
+        slim(earlier, net)
+    return frozen(net, options.freeze), seen
+
+
+def teacher(options: argparse.Namespace) -> tuple[Teacher, int]:
+    """The same of a teacher."""
+    if not options.begin:
+        return new_teacher(), 0
+    earlier = read_believer(options.begin)
+    if not isinstance(earlier, Teacher):
+        raise SystemExit(f"--begin {options.begin} is no teacher's run")
+    return earlier.train(), photographs_seen(options.begin)
 
 
 def frozen(net: ColorNet, stages: int) -> ColorNet:
@@ -390,8 +412,8 @@ def main(arguments: list[str] | None = None) -> None:
     options.run.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
     torch.manual_seed(options.seed)
-    net = new_teacher() if options.role == "teacher" else new_student(options.size_of, options.freeze)
-    fit(Run(options, net), read_data(options), Alone(options.shown))
+    net, seen_before = (teacher if options.role == "teacher" else student)(options)
+    fit(Run(options, net, seen_before), read_data(options), Alone(options.shown))
 
 
 if __name__ == "__main__":
