@@ -292,19 +292,21 @@ def _found(given: Path, options: argparse.Namespace) -> tuple[list[tuple[Path, P
     """The photographs that are meant, each with its place below the folder of results; and the folders that cannot be read."""
     if not _is_folder(given) or options.out:
         return [(given, Path(given.name))], []
-    results = options.out_dir.resolve()
-    inside = given.resolve() in results.parents  # results above the folder, or in it itself, have photographs below them
+    album, results = given.resolve(), options.out_dir.resolve()
+    inside = album in results.parents  # results above the folder, or in it itself, have photographs below them
 
     def is_meant(path: Path) -> bool:
         return not path.name.startswith(".") and not (inside and path.resolve().is_relative_to(results))
 
     found: list[Path] = []
     errors: list[OSError] = []
-    walked = {given.resolve()}
+    walked = {album}
 
     def is_new(folder: Path) -> bool:
-        real = folder.resolve()  # links are followed, but each folder is looked into once
-        if real in walked or (folder.is_symlink() and given.resolve() in real.parents):
+        """Links are followed, but each folder is looked into once, and results are not coloured again."""
+        real = folder.resolve()
+        known = album in real.parents or (real.is_relative_to(results) and not album.is_relative_to(results))
+        if real in walked or (folder.is_symlink() and known):
             return False
         walked.add(real)
         return True
