@@ -174,6 +174,15 @@ def run_python(*arguments: str, home: Path, path: str = "") -> subprocess.Comple
 
 
 @contextmanager
+def ended(process: subprocess.Popen[str]) -> Iterator[None]:
+    """A process at the end of the block, also where the test fails, which would else wait for it."""
+    try:
+        yield
+    finally:
+        process.kill()
+
+
+@contextmanager
 def heard(how: signal.Signals) -> Iterator[None]:
     """A process started within hears a signal, though this one was started by nohup or in the background, and ignores it."""
     if how == signal.SIGKILL:

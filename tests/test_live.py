@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 from clips import frames_of, moving_scene, plane_of, times_of, write_film
-from fakes import REPOSITORY, Picture, fake_colorizer, heard, scene
+from fakes import REPOSITORY, Picture, ended, fake_colorizer, heard, scene
 
 import edgecolor
 from edgecolor import SourceError, _live
@@ -306,7 +306,7 @@ def test_a_signal_ends_it_cleanly_and_the_recording_is_whole(tmp_path: Path, how
     command = [sys.executable, "-m", "edgecolor", "camera", str(folder), "-o", str(target), "--codec", "ffv1"]
     with heard(how):
         process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)  # noqa: S603
-    with process:
+    with process, ended(process):
         deadline = time.monotonic() + 60
         while not any(path.stat().st_size for path in tmp_path.glob(".*.partial.mkv")) and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -326,7 +326,8 @@ def test_the_command_serves(tmp_path: Path) -> None:
     for number in range(1, 1000):
         (folder / f"{number:05}.png").symlink_to(folder / "00000.png")
     command = [sys.executable, "-m", "edgecolor", "camera", str(folder), "--serve", "127.0.0.1:0"]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
+    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603
+    with process, ended(process):
         assert process.stdout is not None
         address = process.stdout.readline().strip()
         with urllib.request.urlopen(f"{address}frame.jpg?after=3", timeout=30) as answer:  # noqa: S310  # our own address

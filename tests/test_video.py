@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 from clips import Sound, frames_of, moving_scene, plane_of, sound_of, times_of, write_film
-from fakes import REPOSITORY, fake_colorizer, heard, run_python, scene
+from fakes import REPOSITORY, ended, fake_colorizer, heard, run_python, scene
 
 import edgecolor
 from edgecolor import ImageError, SourceError
@@ -647,7 +647,7 @@ def test_a_killed_run_leaves_no_file_that_looks_finished(tmp_path: Path, how: si
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     with heard(how):
         process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)  # noqa: S603
-    with process:
+    with process, ended(process):
         deadline = time.monotonic() + 60
         while not any(path.stat().st_size for path in (tmp_path / "out").iterdir()) and time.monotonic() < deadline:
             time.sleep(0.02)
