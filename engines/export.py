@@ -39,8 +39,8 @@ OPSET = 20
 TOLERANCE = {"colors": 0.02, "logits": 0.005}
 """Greatest difference from PyTorch, in units of a*, b* and in logits: float32 summed in another order."""
 
-HALF_TOLERANCE = {"colors": 0.5, "logits": 0.25}
-"""The same for float16 on noise; ``engines.verify`` holds photographs to CIEDE2000."""
+HALF_TOLERANCE = {"colors": 0.6, "logits": 0.25}
+"""The same for float16 on noise, whose colours a low temperature spreads; ``engines.verify`` holds photographs to CIEDE2000."""
 
 LEVEL_TOLERANCE = 2
 """Greatest difference of a frame's levels or codes from PyTorch."""
