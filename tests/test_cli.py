@@ -338,7 +338,7 @@ def test_a_large_photograph_is_explained_from_means_of_its_pixels(
     for pixels in (16_000_000, 40_000):
         monkeypatch.setattr(_cli, "_EXPLAINED_PIXELS", pixels)
         hint = ["--hint", "300,200,395,260,#c03020"]
-        assert _run("explain", PHOTOS / "cat.jpg", "-o", tmp_path / "report.png", "--json", "--model", "tiny", *hint) == 0
+        assert _run("explain", PHOTOS / "cat.jpg", "-o", tmp_path / "report.png", "--json", *hint) == 0
         figures.append(json.loads(capsys.readouterr().out))
     for name, share in figures[0].items():
         if name.startswith("share"):

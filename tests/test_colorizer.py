@@ -590,7 +590,7 @@ def test_an_alternative_is_written_as_predict_gives_it(tmp_path: Path, number: i
     assert mean_error(written, answer.image) > 3
     assert_lightness_kept(written, gray)
     if not steering:  # else the answer itself may be less likely than an alternative
-        assert pixels_of(tmp_path / "sure.png").mean() < 0.95 * 255 * answer.confidence.mean()
+        assert np.abs(pixels_of(tmp_path / "sure.png") / 255 - answer.confidence).mean() > 0.01  # it has one of its own
 
 
 @pytest.mark.parametrize("number", [-1, 101, 1.5, "2"])
